@@ -1,0 +1,18 @@
+"""What several tests share: the real data where there is some, and where it is not, a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real images, reference results and published numbers, which lie beside the project, not in it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("left out: needs real images and reference results in ../shared/data")
+    return SHARED_DATA
