@@ -1,0 +1,110 @@
+"""One site in the making: its images, its object sets, and what has been measured so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One object set, with the three label images CellProfiler keeps of it.
+
+    Label images are int32 (y, x), 0 = background. `unedited` is before anything was discarded, `small_removed`
+    before objects at the border were; modules that look at surroundings read those.
+    """
+
+    segmented: np.ndarray
+    unedited: np.ndarray
+    small_removed: np.ndarray
+
+    @classmethod
+    def of(cls, segmented: np.ndarray, unedited: np.ndarray | None = None, small_removed: np.ndarray | None = None):
+        """Where a label image is not given it is the one before it, as in CellProfiler."""
+        unedited = segmented if unedited is None else unedited
+        return cls(segmented, unedited, unedited if small_removed is None else small_removed)
+
+    @cached_property
+    def count(self) -> int:
+        """The highest label. A label below it may have no pixel (a cytoplasm that its nucleus covers)."""
+        return int(self.segmented.max(initial=0))
+
+    @cached_property
+    def _by_label(self) -> tuple[np.ndarray, np.ndarray]:
+        return pixels_by_label(self.segmented.ravel(), self.count)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Flat indices (int64) of all labelled pixels: object after object, in raster order within each."""
+        return self._by_label[0]
+
+    @property
+    def starts(self) -> np.ndarray:
+        """int64 (count + 1): the pixels of object k are `pixels[starts[k - 1]:starts[k]]`."""
+        return self._by_label[1]
+
+    @property
+    def areas(self) -> np.ndarray:
+        """int64 (count): pixels of each object."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """int64 (count, 4): first row, first column, end row, end column; zeros where an object has no pixel."""
+        return bounding_boxes(self.pixels, self.starts, self.segmented.shape[1])
+
+
+@dataclass
+class Workspace:
+    """`images`: float32 (y, x) by name. `measurements[set][feature]`: float64 (objects)."""
+
+    images: dict[str, np.ndarray]
+    objects: dict[str, Objects] = field(default_factory=dict)
+    measurements: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    image_measurements: dict[str, float] = field(default_factory=dict)
+
+    def add(self, object_set: str, feature: str, values: np.ndarray) -> None:
+        """Record one value an object; row k belongs to object k + 1."""
+        self.measurements.setdefault(object_set, {})[feature] = np.asarray(values, np.float64)
+
+    def add_image(self, feature: str, value: float) -> None:
+        self.image_measurements[feature] = float(value)
+
+
+@njit(nogil=True, cache=True)
+def pixels_by_label(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counting sort of the labelled pixels of a flat label image: (pixels, starts) as in `Objects`."""
+    starts = np.zeros(count + 1, np.int64)
+    for label in labels:
+        if label > 0:
+            starts[label] += 1
+    for label in range(count):
+        starts[label + 1] += starts[label]
+    pixels = np.empty(starts[count], np.int64)
+    place = starts[:-1].copy()
+    for pixel in range(labels.size):
+        label = labels[pixel]
+        if label > 0:
+            pixels[place[label - 1]] = pixel
+            place[label - 1] += 1
+    return pixels, starts
+
+
+@njit(nogil=True, cache=True)
+def bounding_boxes(pixels: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
+    boxes = np.zeros((starts.size - 1, 4), np.int64)
+    for k in range(starts.size - 1):
+        if starts[k] == starts[k + 1]:
+            continue
+        left, right = width, 0
+        for pixel in pixels[starts[k] : starts[k + 1]]:
+            column = pixel % width
+            left, right = min(left, column), max(right, column + 1)
+        boxes[k, 0] = pixels[starts[k]] // width
+        boxes[k, 1] = left
+        boxes[k, 2] = pixels[starts[k + 1] - 1] // width + 1
+        boxes[k, 3] = right
+    return boxes
