@@ -1,0 +1,336 @@
+"""One YAML file -> one frozen Config. Every key is documented where it is defined; unknown keys are refused.
+
+`Config.settings()` is the part that decides numbers; its digest names a run. What only decides how the work is done
+(`execution`, `limits`) is not in it and may change between two calls of `run`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ConfigError
+from pipeline.storage import Location
+
+SCREENS = Path(__file__).parent / "screens"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PerturbationTable(Section):
+    """One annotation table: what each sample on a plate map is."""
+
+    table: Path = Field(description="TSV or CSV with one row per sample.")
+    modality: str | None = Field(None, description="Plates this table belongs to (their `modality`); none: all plates.")
+    key: str = Field("broad_sample", description="Column that names the sample, here and on the plate map.")
+    negcon_name: str | None = Field(
+        None,
+        description="Name given to wells whose sample is empty on the plate map, where that means a negative control "
+        "(DMSO on compound maps). None: an empty sample is an empty well.",
+    )
+
+
+class Screen(Section):
+    """What a screen is, apart from where it is run: its channels, plates, plate maps and annotations."""
+
+    name: str = Field(description="Short name, used in the report.")
+    images: Location | None = Field(None, description="Where the screen's images are published.")
+    channels: dict[int, str] = Field(description="Channel number in the file names -> stain, e.g. {5: DNA}.")
+    image_name: str = Field("Orig{channel}", description="How the pipeline file calls the image of a stain.")
+    illumination_name: str = Field("Illum{channel}", description="How it calls its illumination function.")
+    batch: str | None = Field(None, description="Batch of plates whose image folder lies in no batch folder.")
+    plates: Path | None = Field(
+        None, description="CSV with one row per imaging of a plate: batch, plate, plate_map_name and conditions."
+    )
+    platemaps: Path | None = Field(None, description="Folder with the plate maps, <plate_map_name>.txt.")
+    perturbations: tuple[PerturbationTable, ...] = Field((), description="Annotation tables of the samples.")
+    condition: tuple[str, ...] = Field(
+        ("modality", "cell_type", "timepoint"), description="Columns of `plates` that make a condition of the scores."
+    )
+    columns: dict[str, str] = Field(
+        {}, description="Other names of columns of `plates`: {modality: perturbation} reads modality from perturbation."
+    )
+    groups: dict[str, dict[str, list[str]]] = Field(
+        {}, description="Named groups of plates, e.g. primary: column -> values a plate must have to belong."
+    )
+    published: Path | None = Field(None, description="Folder with the published scores, for `paper-check`.")
+
+
+class Subset(Section):
+    """Less than the whole screen. Empty means all."""
+
+    plates: tuple[str, ...] = Field((), description="Plate names, batch/plate, or a group of the screen.")
+    wells: tuple[str, ...] = Field((), description="Wells, e.g. [A01, B07].")
+    sites: tuple[int, ...] = Field((), description="Site numbers, e.g. [1, 2].")
+
+
+class EngineConfig(Section):
+    kind: Literal["cellprofiler", "native"] = Field("cellprofiler", description="Which engine measures.")
+    cppipe: Path = Field(description="CellProfiler pipeline file (.cppipe) to run on every site.")
+
+
+class CellsConfig(Section):
+    compartments: tuple[str, ...] = Field(
+        ("Nuclei", "Cells", "Cytoplasm"),
+        description="Object sets that make one cell. The first is the one the others name as their parent.",
+    )
+    capacity: int = Field(16_384, gt=0, description="Most cells a well can hold in the store.")
+
+
+class ProfilesConfig(Section):
+    aggregate: Literal["median", "mean"] = Field("median", description="How the cells of a well become its profile.")
+    normalize: Literal["mad_robustize", "standardize"] = Field("mad_robustize", description="Normalisation by plate.")
+    epsilon: float = Field(
+        0.0, ge=0, description="Added to the MAD. 0, as published: a feature whose MAD is 0 becomes NaN or infinite."
+    )
+
+
+class SelectConfig(Section):
+    """Feature selection over a batch. The defaults are CPJUMP1's."""
+
+    operations: tuple[
+        Literal["variance_threshold", "frequency_threshold", "correlation_threshold", "drop_na_columns", "blocklist"],
+        ...,
+    ] = Field(
+        ("frequency_threshold", "correlation_threshold", "drop_na_columns", "blocklist"),
+        description="Rules, in order. `frequency_threshold` is the paper's variance rule (pycytominer before 1.7 called "
+        "it variance_threshold), `variance_threshold` is variance < 1e-6.",
+    )
+    combine: Literal["sequential", "union"] = Field(
+        "union",
+        description="`union`: each rule sees all features, as in 2021 and in the paper; `sequential`: each sees what "
+        "the earlier ones left, as pycytominer does since 2022-12.",
+    )
+    frequency_cut: float = Field(0.05, description="Drop if second most common / most common count is below this.")
+    unique_cut: float = Field(
+        0.1, description="Drop if distinct values / wells is below this (0.01 in pycytominer now)."
+    )
+    correlation: float = Field(0.9, description="Of two features with Pearson r above this, one is dropped.")
+    na_cutoff: float = Field(0.05, description="Drop features with a larger share of missing values.")
+
+
+class ScoresConfig(Section):
+    mode: Literal["correct", "published", "copairs"] = Field("correct", description="Rules of the statistics.")
+    tasks: tuple[str, ...] = Field(("detection",), description="Scores to compute; `scores --help` lists them.")
+    seed: int = Field(0, description="Seed of the null distributions.")
+
+
+class ReportConfig(Section):
+    wells: tuple[str, ...] = Field(
+        (), description="Wells to show as pictures, on each plate. Empty: a negative control and the strongest ones."
+    )
+    colours: dict[str, str] = Field(
+        {"DNA": "#3060ff", "ER": "#00c040", "RNA": "#d0d000", "AGP": "#ff8000", "Mito": "#ff2040"},
+        description="Stain -> colour in the composite pictures.",
+    )
+
+
+class Limits(Section):
+    """Bounds on one site and one well. They decide what fails, never a number."""
+
+    site_seconds: float = Field(1800, gt=0, description="A site that takes longer fails; its engine is replaced.")
+    engine_memory_gb: float = Field(6, gt=0, description="An engine that grows beyond this is replaced.")
+    recycle_after_sites: int = Field(500, gt=0, description="An engine is replaced after so many sites.")
+    attempts: int = Field(3, ge=1, description="Attempts at a task whose failures may pass, e.g. a throttled store.")
+
+
+class Execution(Section):
+    """How the work is done. May change between two calls of `run`."""
+
+    cluster: str = Field(
+        "serial", description="`serial`, `local` (worker processes here), or a scheduler's address (tls://...)."
+    )
+    workers: int = Field(2, ge=1, description="Worker processes of a `local` cluster.")
+    tasks_per_worker: int = Field(3, ge=1, description="Tasks held ready for each worker.")
+    certificates: Path | None = Field(
+        None, description="Folder with ca.pem, client.pem and client-key.pem, for a tls:// scheduler."
+    )
+
+
+class Config(Section):
+    """One screen, one pipeline, one place for the results."""
+
+    screen: Screen = Field(description="A screen of this project (its name), a screen.yaml, or its keys written here.")
+    images: Location = Field(description="Where the images are: a gallery-shaped prefix. Default: the screen's own.")
+    results: Location = Field(description="Where everything goes. One place holds the results of one config.")
+    subset: Subset = Field(Subset(), description="Less than the whole screen.")
+    engine: EngineConfig
+    illumination: Literal["auto", "gallery", "compute", "none"] = Field(
+        "auto",
+        description="`gallery`: the published .npy functions; `compute`: from the images of each plate; `auto`: the "
+        "published ones where a plate has them; `none`: no correction.",
+    )
+    cells: CellsConfig = CellsConfig()
+    profiles: ProfilesConfig = ProfilesConfig()
+    select: SelectConfig = SelectConfig()
+    scores: ScoresConfig = ScoresConfig()
+    report: ReportConfig = ReportConfig()
+    limits: Limits = Limits()
+    execution: Execution = Execution()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _images_of_the_screen(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "images" not in values and isinstance(values.get("screen"), dict):
+            published = values["screen"].get("images")
+            if published is not None:
+                values = {**values, "images": published}
+        return values
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers, as plain values; the .cppipe and the tables by their content."""
+        values = self.model_dump(mode="json", exclude={"results", "report", "limits", "execution"})
+        values["images"] = self.images.url
+        values["screen"].pop("images")
+        values["engine"]["cppipe"] = _fingerprint(self.engine.cppipe)
+        for name in ("plates", "platemaps", "published"):
+            path = getattr(self.screen, name)
+            values["screen"][name] = None if path is None else _fingerprint(path)
+        for table, entry in zip(self.screen.perturbations, values["screen"]["perturbations"], strict=True):
+            entry["table"] = _fingerprint(table.table)
+        return values
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings."""
+        return digest(self.settings())
+
+    def to_yaml(self) -> str:
+        """The resolved config, readable and loadable."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """The fields in which two settings differ: "engine.kind: native here, cellprofiler there"."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = [*ours, *(key for key in theirs if key not in ours)]
+        return [
+            line
+            for key in keys
+            for line in differences(ours.get(key), theirs.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    return [] if ours == theirs else [f"{path}: {ours!r} here, {theirs!r} there"]
+
+
+def load_config(source: str | Path, **overrides: Any) -> Config:
+    """Read a YAML file. Paths in it are relative to it.
+
+    `overrides`: dotted keys, e.g. `{"engine.kind": "native"}`; None leaves a key as the file has it.
+    Raises `ConfigError`, naming the key and, for a misspelt one, the nearest valid name.
+    """
+    path = Path(source)
+    values = _read_yaml(path)
+    for dotted, value in overrides.items():
+        if value is None:
+            continue
+        *sections, key = dotted.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    if isinstance(values.get("screen"), str):
+        values["screen"] = _read_screen(values["screen"], path.parent)
+    elif isinstance(values.get("screen"), dict):
+        values["screen"] = _with_paths(Screen, values["screen"], path.parent)
+    for key in ("images", "results"):
+        if isinstance(values.get(key), str):
+            values[key] = {"url": values[key]}
+    values = _with_paths(Config, values, path.parent)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}:\n" + "\n".join(_explain(Config, item) for item in error.errors())) from None
+
+
+def load_screen(name: str) -> Screen:
+    """A screen of this project, by name, or any screen.yaml, by path."""
+    try:
+        return Screen.model_validate(_read_screen(name, Path()))
+    except ValidationError as error:
+        raise ConfigError(f"screen {name}:\n" + "\n".join(_explain(Screen, item) for item in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no keys. Start from pipeline/screens/template/config.yaml.")
+    return values
+
+
+def _read_screen(name: str, folder: Path) -> dict[str, Any]:
+    shipped = sorted(path.parent.name for path in SCREENS.glob("*/screen.yaml"))
+    path = SCREENS / name / "screen.yaml" if name in shipped else folder / name
+    path = path / "screen.yaml" if path.is_dir() else path
+    if not path.is_file():
+        raise ConfigError(f"screen: {name!r} is neither a screen of this project ({', '.join(shipped)}) nor a file")
+    return _with_paths(Screen, _read_yaml(path), path.parent)
+
+
+def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
+    """The values, with every path made absolute from the folder of the file they were read from."""
+    if not isinstance(values, dict):
+        return values
+    values = dict(values)
+    for name, field in model.model_fields.items():
+        value, kind = values.get(name), field.annotation
+        if isinstance(value, str) and kind in (Path, Path | None):
+            values[name] = (folder / value).absolute()
+        elif kind is Location or kind == Location | None:
+            url = value.get("url") if isinstance(value, dict) else value
+            if isinstance(url, str) and "://" not in url:
+                values[name] = {**(value if isinstance(value, dict) else {}), "url": str((folder / url).absolute())}
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Screen:
+            values[name] = _with_paths(kind, value, folder) if value is not None else value
+            if value is None:
+                values.pop(name)
+        elif name == "perturbations" and isinstance(value, list):
+            values[name] = [_with_paths(PerturbationTable, item, folder) for item in value]
+    return values
+
+
+def _explain(model: type[BaseModel], item: Any) -> str:
+    """One complaint of pydantic's, in our words."""
+    where = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        section: Any = model
+        for part in where[:-1]:
+            kind = section.model_fields[part].annotation if part in getattr(section, "model_fields", {}) else None
+            section = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        valid = list(section.model_fields) if section is not None else []
+        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else f" Valid keys: {', '.join(valid)}." if valid else ""
+        return f"  {'.'.join(where)}: unknown key.{hint}"
+    found = "" if item["type"] == "missing" else f" (found {item['input']!r})"
+    return f"  {'.'.join(where)}: {item['msg']}{found}"
+
+
+def _fingerprint(path: Annotated[Path, "file or folder"]) -> str:
+    """SHA-256 of a file's bytes, or of a folder's file names and bytes."""
+    try:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        sha = hashlib.sha256()
+        for file in files:
+            if path.is_dir():
+                sha.update(file.relative_to(path).as_posix().encode() + b"\0")
+            sha.update(file.read_bytes())
+        return sha.hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
