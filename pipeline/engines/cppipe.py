@@ -1,0 +1,246 @@
+"""Read a `.cppipe` without running any of it.
+
+CellProfiler passes the attributes of every module header (`notes`, `batch_state`, ...) to Python's `eval`,
+so that for CellProfiler the file is code. `read` takes the same text apart in the same way, holds each
+attribute against a grammar of plain literals, and returns nothing but names, numbers and settings. Engines
+work from what it returns; the text itself never reaches CellProfiler.
+
+Format: `Pipeline.parse_pipeline`, `setup_modules` and `setup_module` of cellprofiler_core 4.2.8
+(BSD-3-Clause), versions 1 to 5.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from pipeline.errors import CppipeError
+
+COOKIE = "CellProfiler Pipeline: http://www.cellprofiler.org"
+NEWEST_VERSION = 5
+
+#: what CellProfiler writes in a module header; it would set any other name on the module as well
+ATTRIBUTES = (
+    *("module_num", "svn_version", "variable_revision_number", "show_window"),
+    *("notes", "batch_state", "enabled", "wants_pause"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module of the file, with the settings as they were saved: no older revision is upgraded here.
+
+    `number` counts from 1 in the order of the file, as CellProfiler does. `settings` are (label, value) in
+    the order of the file; a label comes again for each group of a repeated setting, such as the images of
+    CorrectIlluminationApply.
+    """
+
+    number: int
+    name: str
+    enabled: bool
+    variable_revision: int
+    settings: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.name}"
+
+    def values(self, label: str) -> tuple[str, ...]:
+        """All values under this label, in the order of the file."""
+        return tuple(value for name, value in self.settings if name == label)
+
+    def value(self, label: str) -> str:
+        """The first value under this label. Raises `CppipeError` where the module has none."""
+        for name, value in self.settings:
+            if name == label:
+                return value
+        raise CppipeError(
+            f"Module {self} has no setting {label!r} (settings revision {self.variable_revision}). "
+            "Open the pipeline in CellProfiler 4.2 and save it again to bring its settings up to date."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    version: int
+    date_revision: int
+    modules: tuple[Module, ...]
+
+    @property
+    def enabled(self) -> tuple[Module, ...]:
+        return tuple(module for module in self.modules if module.enabled)
+
+
+def read(text: str) -> Pipeline:
+    """Read the text of a `.cppipe`.
+
+    Raises `CppipeError` naming the line, or the module and attribute, where the text is no pipeline, is cut
+    short, or carries anything but settings.
+    """
+    # Only these ends of line: str.splitlines knows more, and would see modules where CellProfiler sees text.
+    lines = [line.strip() for line in re.split("\r\n|\r|\n", text.removeprefix("\ufeff"))]
+    if not lines[0].startswith(COOKIE):
+        raise CppipeError(
+            f"This is no CellProfiler pipeline: it should begin with {COOKIE!r}, and begins with {lines[0][:60]!r}. "
+            "In CellProfiler, choose File > Export > Pipeline and save as .cppipe."
+        )
+    start = lines.index("", 1) if "" in lines[1:] else len(lines)
+    head = dict(line.partition(":")[::2] for line in lines[1:start])
+    version = _whole(head, "Version", default=NEWEST_VERSION)
+    if version > NEWEST_VERSION:
+        raise CppipeError(
+            f"The pipeline has file version {version}; CellProfiler 4.2.8 reads up to {NEWEST_VERSION}. "
+            "Export it from CellProfiler 4.2."
+        )
+    blocks = _blocks(lines[start + 1 :])
+    expected = head.get("ModuleCount")
+    modules = tuple(
+        _module(number, block)
+        for number, block in zip(
+            count(1) if expected is None else range(1, _whole(head, "ModuleCount") + 1), blocks, strict=False
+        )
+    )
+    if not modules or (expected is not None and len(modules) < int(expected)):
+        raise CppipeError(
+            f"The pipeline holds {len(modules)} modules where its head says {expected or 'nothing'}: "
+            "the file is cut short. Export it again."
+        )
+    # A list of image files may follow the modules; nothing else may.
+    if head.get("HasImagePlaneDetails") != "True" and (rest := next(blocks, None)):
+        raise CppipeError(
+            f"The head of the pipeline says ModuleCount:{expected}, but {rest[0][:60]!r} follows. "
+            "Correct the count, or take the rest out."
+        )
+    return Pipeline(version, _whole(head, "DateRevision", "SVNRevision", default=0), modules)
+
+
+def _whole(head: dict[str, str], *names: str, default: int | None = None) -> int:
+    for name in names:
+        if name in head:
+            if not head[name].strip().isdecimal():
+                raise CppipeError(f"The head of the pipeline says {name}:{head[name]}, which is no whole number.")
+            return int(head[name])
+    assert default is not None
+    return default
+
+
+def _blocks(lines: list[str]) -> Iterator[list[str]]:
+    """Runs of lines without an empty one: a module header and its settings."""
+    block: list[str] = []
+    for line in [*lines, ""]:
+        if line:
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+
+
+def _module(number: int, block: list[str]) -> Module:
+    name, colon, attributes = block[0].partition(":")
+    # CellProfiler 1 and 2 wrote the Python path of the class; CellProfiler takes its last part too.
+    name = name.strip().rpartition(".")[2]
+    if not colon or not re.fullmatch("[A-Za-z][A-Za-z0-9]*", name):
+        raise CppipeError(f"Module {number}: {block[0][:80]!r} is no module header (ModuleName:[attributes]).")
+    where = f"{number} {name}"
+    found = _attributes(where, attributes)
+    revision, enabled = found.get("variable_revision_number"), found.get("enabled", True)
+    if type(revision) is not int or type(enabled) is not bool:
+        raise CppipeError(
+            f"Module {where}: the header needs variable_revision_number, a whole number, and enabled, True or False; "
+            f"it has {revision!r} and {enabled!r}."
+        )
+    return Module(number, name, enabled, revision, tuple(_setting(where, line) for line in block[1:]))
+
+
+def _setting(where: str, line: str) -> tuple[str, str]:
+    label, colon, value = line.partition(":")
+    if not colon:
+        raise CppipeError(f"Module {where}: {line[:80]!r} is no setting (label:value).")
+    # What follows undoes, as CellProfiler does, the ways in which its older versions escaped values:
+    # regular expressions of version 3, then characters as \xNN, then bytes of UTF-16 with their mark.
+    if r"\\\\g<" in value:
+        old = (r"\x7C\\\\g<", r"|\g<") if r"\x7C" in value else (r"\\\\g<", r"\g<")
+        value = value.replace(*old)
+    if "\\x" in value:
+        value = _unescape(value)
+    if len(value) > 1:
+        value = value.replace("\x00", "").strip("ÿþ")
+    return label, value
+
+
+def _unescape(text: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # "\d" is no escape; it stays as it is
+            return text.encode().decode("unicode_escape")
+    except UnicodeDecodeError:
+        return text
+
+
+def _attributes(where: str, text: str) -> dict[str, object]:
+    """The attributes of a header such as `[module_num:1|notes:['a', 'b']|enabled:True]`, checked one by one."""
+    text = text.strip()
+    if len(text) < 2 or text[0] != "[" or text[-1] != "]":
+        raise CppipeError(f"Module {where}: the attributes {text[:80]!r} do not stand in brackets.")
+    text = text[1:-1].replace("dtype='|S", "dtype='S")
+    notes = re.search(r"(?:^|\|)(notes:\[.*?\])(?=\||$)", text)  # notes may hold the separator
+    parts = text.split("|") if notes is None else [*text[: notes.start()].split("|"), notes[1]]
+    if notes is not None:
+        parts += text[notes.end() :].removeprefix("|").split("|")
+    found: dict[str, object] = {}
+    for part in filter(None, parts):
+        # ASCII headers are escaped a second time on writing, others have lost their backslashes.
+        part = _unescape(part) if part.isascii() else part.replace("\\", "")
+        name, colon, value = part.partition(":")
+        if not colon or name not in ATTRIBUTES or name in found:
+            raise CppipeError(
+                f"Module {where}: {name[:60]!r} is no attribute that CellProfiler writes in a module header, "
+                "or stands there twice. Take it out, or export the pipeline again."
+            )
+        found[name] = _literal(where, name, value.strip())
+    return found
+
+
+def _literal(where: str, attribute: str, text: str) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            node = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # Apostrophes and line breaks in notes do not survive CellProfiler's own writing; it takes such notes
+        # as plain text, and nothing of them is used here.
+        if attribute == "notes" and text[:1] == "[" and text[-1:] == "]":
+            return text
+        node = None
+    if node is None or not (_is_plain(node) or (attribute == "batch_state" and _is_array(node))):
+        raise CppipeError(
+            f"Module {where}: the attribute {attribute} holds {text[:80]!r}, which is no plain value. "
+            "CellProfiler would run it as Python code, so this pipeline is refused. "
+            "If you trust where it comes from, export it again from CellProfiler."
+        )
+    return ast.literal_eval(node) if _is_plain(node) else None
+
+
+def _is_plain(node: ast.AST, depth: int = 0) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return isinstance(node.operand, ast.Constant) and type(node.operand.value) in (int, float)
+    if isinstance(node, ast.List | ast.Tuple):
+        return depth < 3 and all(_is_plain(item, depth + 1) for item in node.elts)
+    return isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str | bytes | None)
+
+
+def _is_array(node: ast.AST) -> bool:
+    """`array([], dtype=uint8)` or `array(b'', dtype='|S1')`, as numpy writes an empty batch state."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "array"):
+        return False
+    dtypes = [keyword.value for keyword in node.keywords if keyword.arg == "dtype"]
+    if len(node.args) != 1 or not _is_plain(node.args[0]) or len(dtypes) != len(node.keywords):
+        return False
+    return all(
+        (isinstance(dtype, ast.Name) and dtype.id == "uint8")
+        or (isinstance(dtype, ast.Constant) and bool(re.fullmatch(r"\|?[SU]\d+|uint8", str(dtype.value))))
+        for dtype in dtypes
+    )
