@@ -101,8 +101,8 @@ class SelectConfig(Section):
         ...,
     ] = Field(
         ("frequency_threshold", "correlation_threshold", "drop_na_columns", "blocklist"),
-        description="Rules, in order. `frequency_threshold` is the paper's variance rule (pycytominer before 1.7 called "
-        "it variance_threshold), `variance_threshold` is variance < 1e-6.",
+        description="Rules, in order. `frequency_threshold` is the paper's variance rule (pycytominer before 1.7 "
+        "called it variance_threshold), `variance_threshold` is variance < 1e-6.",
     )
     combine: Literal["sequential", "union"] = Field(
         "union",
