@@ -1,0 +1,95 @@
+"""What is done: one small object per finished well. Its existence is what makes a well done.
+
+    ledger/<settings12>/<batch>/<plate>/<well>.<input12>.json
+
+An entry says nothing of time, host or attempt, so that two workers that measured the same well write the same bytes.
+Those go to the log, one object per attempt: log/<batch>/<plate>/<well>.<attempt>.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypedDict
+
+from pipeline.errors import Conflict
+from pipeline.run_record import RECORD
+from pipeline.screen import Plate
+from pipeline.storage import Storage
+
+State = Literal["measured", "no_cells", "failed", "not_imaged", "excluded"]
+
+
+class FailedSite(TypedDict):
+    site: int
+    kind: str
+    reason: str
+
+
+class Entry(TypedDict, total=False):
+    """One well. `stored` and `content`: SHA-256 of the shard's bytes and of its numbers."""
+
+    batch: str
+    plate: str
+    well: str
+    state: State
+    reason: str
+    n_cells: int
+    n_unmatched: int
+    n_infinite: int
+    cells_per_site: dict[str, int]
+    sites_used: list[int]
+    sites_failed: list[FailedSite]
+    stored: str | None
+    content: str | None
+    size: int
+    engine: str
+    input: str
+
+
+def write_entry(storage: Storage, settings12: str, entry: Entry) -> None:
+    """Make a well done. Writing the same entry twice is harmless; another one raises `Conflict`."""
+    plate = Plate(entry["batch"], entry["plate"])
+    key = f"{_folder(settings12, plate)}{entry['well']}.{entry['input'][:12]}.json"
+    data = json.dumps(entry, sort_keys=True).encode()
+    if not storage.put_if_absent(key, data) and storage.get(key) != data:
+        raise Conflict(f"{plate} {entry['well']} is in the ledger with another result ({key}); nothing was changed")
+
+
+def finished_wells(storage: Storage, settings12: str, plate: Plate) -> set[str]:
+    """Wells of a plate that have an entry, by one listing."""
+    return {found.key.rpartition("/")[2].partition(".")[0] for found in _listed(storage, settings12, plate)}
+
+
+def read_entries(storage: Storage, plate: Plate, settings12: str | None = None) -> list[Entry]:
+    """All entries of a plate, in order of their wells' names."""
+    settings12 = settings12 or json.loads(storage.get(RECORD))["digest"][:12]
+    keys = [found.key for found in _listed(storage, settings12, plate)]
+    with ThreadPoolExecutor(16) as pool:
+        return [json.loads(data) for data in pool.map(storage.get, keys)]
+
+
+def read_entry(storage: Storage, settings12: str, plate: Plate, well: str) -> Entry | None:
+    for found in storage.entries(f"{_folder(settings12, plate)}{well}."):
+        return json.loads(storage.get(found.key))
+    return None
+
+
+def write_attempt(storage: Storage, plate: Plate, well: str, attempt: str, record: dict[str, Any]) -> None:
+    """Log one attempt at a well: how long, how much memory, where, and what came of it."""
+    storage.put(f"log/{plate.key}/{well}.{attempt}.json", json.dumps(record, sort_keys=True).encode())
+
+
+def read_attempts(storage: Storage) -> list[dict[str, Any]]:
+    keys = [found.key for found in storage.entries("log/")]
+    with ThreadPoolExecutor(16) as pool:
+        return [json.loads(data) for data in pool.map(storage.get, keys)]
+
+
+def _listed(storage: Storage, settings12: str, plate: Plate) -> Iterable[Any]:
+    return storage.entries(_folder(settings12, plate))
+
+
+def _folder(settings12: str, plate: Plate) -> str:
+    return f"ledger/{settings12}/{plate.key}/"

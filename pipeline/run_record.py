@@ -1,0 +1,109 @@
+"""What a root of results says of itself: the config, the pipeline file, what computes the numbers.
+
+    run.json         settings, their digest, engine and versions, the store's schema digest, the plates
+    config.yaml      the resolved config
+    pipeline.cppipe  the pipeline file, for workers, which have none of the driver's files
+
+Written once, before any worker starts, and never changed: one root belongs to one set of settings.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from pipeline.config import Config, differences, digest
+from pipeline.errors import ConfigError, NotFound, SettingsDiffer
+from pipeline.screen import Plate
+from pipeline.storage import Location, Storage, open_storage
+
+RECORD, CONFIG, CPPIPE = "run.json", "config.yaml", "pipeline.cppipe"
+
+#: of everything below a root; another number means another layout
+LAYOUT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One root of results, opened. `record` is run.json."""
+
+    storage: Storage
+    config: Config
+    cppipe: str
+    record: dict[str, Any]
+
+    @property
+    def settings12(self) -> str:
+        """Names the run in the ledger's keys."""
+        return str(self.record["digest"])[:12]
+
+    @property
+    def plates(self) -> list[Plate]:
+        return [Plate(*plate) for plate in self.record["plates"]]
+
+
+def make_record(config: Config, *, engine: str, inputs: tuple[str, ...], schema: str, plates: list[Plate]) -> dict:
+    """run.json of a new run. The digest covers all that decides a number: settings, engine, schema, layout."""
+    settings = {**config.settings(), "engine_version": engine, "schema": schema, "layout": LAYOUT_VERSION}
+    return {
+        "digest": digest(settings),
+        "settings": settings,
+        "inputs": list(inputs),
+        "plates": [list(plate) for plate in plates],
+    }
+
+
+def write_record(storage: Storage, config: Config, cppipe: str, record: dict[str, Any]) -> None:
+    """Claim a root for a run. Raises `SettingsDiffer`, naming the fields, where it belongs to another."""
+    refuse_other(storage, record["settings"])
+    storage.put_if_absent(CPPIPE, cppipe.encode())
+    storage.put_if_absent(CONFIG, config.to_yaml().encode())
+    if not storage.put_if_absent(RECORD, _encode(record)):
+        refuse_other(storage, record["settings"])
+
+
+def refuse_other(storage: Storage, settings: dict[str, Any]) -> None:
+    """Raises `SettingsDiffer` where the root belongs to a run with other settings.
+
+    `settings` may be less than a record's (before the engine is known): what it has is compared.
+    """
+    try:
+        theirs = json.loads(storage.get(RECORD))["settings"]
+    except NotFound:
+        return
+    found = differences(settings, {key: theirs.get(key) for key in settings})
+    if found:
+        raise SettingsDiffer(
+            f"{storage.location} holds the results of another config. They differ in:\n"
+            + "\n".join(f"  {line}" for line in found)
+            + "\nGive `results` another place, or use the config of that run (config.yaml there)."
+        )
+
+
+@lru_cache(maxsize=8)
+def open_run(results: Location) -> Run:
+    """The run at a root. Raises `ConfigError` where there is none."""
+    storage = open_storage(results)
+    try:
+        record = json.loads(storage.get(RECORD))
+    except NotFound:
+        raise ConfigError(f"{results} holds no run (no {RECORD}). Start one with `python -m pipeline run`.") from None
+    return Run(storage, read_config(storage), read_cppipe(storage), record)
+
+
+def read_config(storage: Storage) -> Config:
+    """The resolved config of the run at this root."""
+    return Config.model_validate(yaml.safe_load(storage.get(CONFIG)))
+
+
+def read_cppipe(storage: Storage) -> str:
+    """The pipeline file of the run at this root."""
+    return storage.get(CPPIPE).decode("utf-8", errors="replace")
+
+
+def _encode(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, indent=1, sort_keys=True).encode()
