@@ -27,7 +27,7 @@ class FailedSite(TypedDict):
     reason: str
 
 
-class Entry(TypedDict, total=False):
+class Entry(TypedDict):
     """One well. `stored` and `content`: SHA-256 of the shard's bytes and of its numbers."""
 
     batch: str
@@ -44,8 +44,34 @@ class Entry(TypedDict, total=False):
     stored: str | None
     content: str | None
     size: int
-    engine: str
     input: str
+
+
+def empty_entry(plate: Plate, well: str, digest: str) -> Entry:
+    """The entry of a well of which nothing is known yet. `digest`: of the well's planned images."""
+    return {
+        "batch": plate.batch,
+        "plate": plate.plate,
+        "well": well,
+        "state": "failed",
+        "reason": "",
+        "n_cells": 0,
+        "n_unmatched": 0,
+        "n_infinite": 0,
+        "cells_per_site": {},
+        "sites_used": [],
+        "sites_failed": [],
+        "stored": None,
+        "content": None,
+        "size": 0,
+        "input": digest,
+    }
+
+
+def why(entry: Entry) -> str:
+    """What went wrong in a well, in one line; empty where nothing did."""
+    sites = "; ".join(f"site {failed['site']}: {failed['reason']}" for failed in entry["sites_failed"])
+    return "; ".join(part for part in (entry["reason"], sites) if part)
 
 
 def write_entry(storage: Storage, settings12: str, entry: Entry) -> None:

@@ -4,7 +4,8 @@
     config.yaml      the resolved config
     pipeline.cppipe  the pipeline file, for workers, which have none of the driver's files
 
-Written once, before any worker starts, and never changed: one root belongs to one set of settings.
+run.json and the pipeline file are written once, before any worker starts: one root belongs to one set of settings.
+config.yaml is written by every `run`, because what decides no number (limits, endpoints, workers) may change.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def write_record(storage: Storage, config: Config, cppipe: str, record: dict[str
     """Claim a root for a run. Raises `SettingsDiffer`, naming the fields, where it belongs to another."""
     refuse_other(storage, record["settings"])
     storage.put_if_absent(CPPIPE, cppipe.encode())
-    storage.put_if_absent(CONFIG, config.to_yaml().encode())
+    update_config(storage, config)
     if not storage.put_if_absent(RECORD, _encode(record)):
         refuse_other(storage, record["settings"])
 
@@ -82,6 +83,11 @@ def refuse_other(storage: Storage, settings: dict[str, Any]) -> None:
             + "\n".join(f"  {line}" for line in found)
             + "\nGive `results` another place, or use the config of that run (config.yaml there)."
         )
+
+
+def update_config(storage: Storage, config: Config) -> None:
+    """Let what may change between two calls of `run` take effect: limits, endpoints, workers."""
+    storage.put(CONFIG, config.to_yaml().encode())
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,26 @@
+"""How tasks run: one after another here, or on a Dask cluster."""
+
+from __future__ import annotations
+
+from pipeline.config import Config
+from pipeline.executors.base import Executor, Outcome, Task
+
+__all__ = ["Executor", "Outcome", "Task", "open_executor"]
+
+
+def open_executor(config: Config) -> Executor:
+    """The executor a config asks for."""
+    how = config.execution
+    if how.cluster == "serial":
+        from pipeline.executors.serial import SerialExecutor
+
+        return SerialExecutor(attempts=config.limits.attempts)
+    from pipeline.executors.cluster import DaskExecutor
+
+    return DaskExecutor(
+        how.cluster,
+        workers=how.workers,
+        tasks_per_worker=how.tasks_per_worker,
+        attempts=config.limits.attempts,
+        certificates=how.certificates,
+    )

@@ -1,0 +1,30 @@
+"""Tasks one after another, in this process: for debugging, and as the plain meaning of all other executors."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from pipeline.executors.base import Outcome, Task, as_ours
+
+
+class SerialExecutor:
+    def __init__(self, attempts: int = 3) -> None:
+        self.attempts = attempts
+
+    def run(self, tasks: deque[Task]) -> Iterator[Outcome]:
+        while tasks:
+            yield self._run(tasks.popleft())
+
+    def _run(self, task: Task) -> Outcome:
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return Outcome(task, record=task.function(*task.arguments), attempts=attempt)
+            except Exception as error:
+                ours = as_ours(task.key, error)
+                if not ours.retry or attempt == self.attempts:
+                    return Outcome(task, error=ours, attempts=attempt)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    def close(self) -> None:
+        pass

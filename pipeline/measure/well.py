@@ -1,0 +1,160 @@
+"""One well from keys to a committed shard: read, check, correct, measure, join, encode, put, ledger."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pipeline import cells, illumination, ledger
+from pipeline.config import digest
+from pipeline.engines import Engine, SiteMeasurements, open_engine
+from pipeline.errors import EngineError, ImageError, SchemaMismatch
+from pipeline.images import planned_files, prefetch, read_site
+from pipeline.measure.preview import encode_preview
+from pipeline.plan import read_plate_record, read_sites
+from pipeline.run_record import Run, open_run
+from pipeline.screen import Plate
+from pipeline.storage import Location, open_storage
+
+PlannedSite = dict[str, Any]
+
+
+def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[str, Any]:
+    """Measure every site of a well and commit the result. A well that is done already is left as it is.
+
+    A site that cannot be used is that site's failure, in the ledger with its reason; the rest of the well goes on.
+    Failures that may pass (a throttled store) are raised, so that the executor tries the well again.
+    """
+    run, where = open_run(results), Plate(batch, plate)
+    entry = ledger.read_entry(run.storage, run.settings12, where, well)
+    if entry is not None:
+        return _summary(entry)
+
+    started, attempt = time.time(), uuid.uuid4().hex[:12]
+    outcome = "raised"
+    try:
+        entry = _measure(run, where, well)
+        outcome = entry["state"]
+    finally:
+        log = {"batch": batch, "plate": plate, "well": well, "outcome": outcome, "started": started}
+        log |= {"seconds": time.time() - started, "peak_memory_mb": _peak_memory_mb()}
+        log |= {"worker": f"{platform.node()}:{os.getpid()}"}
+        ledger.write_attempt(run.storage, where, well, attempt, log)
+    return _summary(entry)
+
+
+def planned_sites(run: Run, plate: Plate, well: str) -> list[PlannedSite]:
+    """The rows of the site table for one well, in order of their sites."""
+    table = read_sites(run.storage, plate)
+    return table[table["Metadata_Well"] == well].sort_values("Metadata_Site").to_dict("records")
+
+
+def input_digest(run: Run, planned: list[PlannedSite]) -> str:
+    """Names what a well is measured from: its images as they were planned."""
+    return digest([[site["Metadata_Site"], *planned_files(site, run.record["inputs"]).values()] for site in planned])
+
+
+def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
+    planned = planned_sites(run, plate, well)
+    schema = cells.read_schema(run.storage)
+    entry = ledger.empty_entry(plate, well, input_digest(run, planned))
+    measured: list[cells.SiteCells] = []
+    image_rows: list[dict[str, Any]] = []
+    for site, result in _measured_sites(run, plate, well, planned):
+        if isinstance(result, SiteMeasurements):
+            try:
+                measured.append(cells.assemble_site(site, result, schema))
+                image_rows.append({"Metadata_Site": site, **result.image})
+                continue
+            except SchemaMismatch as error:
+                result = error
+        entry["sites_failed"].append({"site": site, "kind": result.kind, "reason": str(result)})
+
+    if measured:
+        encoded = cells.encode_well(schema, measured)
+        cells.put_well(run.storage, plate, well, encoded, has_entry=False)
+        cells.put_image_measurements(run.storage, plate, well, image_rows)
+        entry["state"] = "measured" if encoded.n_cells else "no_cells"
+        entry["sites_used"] = [site.site for site in measured]
+        entry["n_cells"], entry["n_unmatched"] = encoded.n_cells, encoded.n_unmatched
+        entry["n_infinite"] = encoded.n_infinite
+        entry["cells_per_site"] = {str(site): count for site, count in encoded.cells_per_site.items()}
+        entry["stored"], entry["content"], entry["size"] = encoded.stored, encoded.content, len(encoded.data or b"")
+    ledger.write_entry(run.storage, run.settings12, entry)
+    return entry
+
+
+def _measured_sites(
+    run: Run, plate: Plate, well: str, planned: list[PlannedSite]
+) -> Iterator[tuple[int, SiteMeasurements | ImageError | EngineError]]:
+    """Each site with what the engine says of it, or with the error that is this site's own."""
+    source = open_storage(run.config.images)
+    functions = illumination.functions(run, plate)
+    engine = _engine(run)
+    needed = [name for name in engine.inputs if name not in functions]
+    about = read_plate_record(run.storage, plate)
+    shape, dtype = about["image_shape"], about["image_dtype"]
+
+    def read(site: PlannedSite) -> dict[str, np.ndarray]:
+        return read_site(source, planned_files(site, needed), shape, dtype)
+
+    is_pictured = False
+    for row, images in prefetch(planned, read):
+        site = int(row["Metadata_Site"])
+        if isinstance(images, ImageError):
+            yield site, images
+            continue
+        try:
+            measurements = _measure_site(engine, {**images, **functions})
+        except EngineError as error:
+            yield site, error
+            continue
+        if not is_pictured:
+            preview = encode_preview(images, measurements.labels)
+            run.storage.put(f"previews/{plate.key}/{well}.npz", preview)
+            is_pictured = True
+        yield site, measurements
+
+
+def _measure_site(engine: Engine, images: dict[str, np.ndarray]) -> SiteMeasurements:
+    try:
+        return engine.measure(images)
+    except EngineError as error:
+        if not error.retry:
+            raise
+        # A crash or a hang may have been the machine's; the same site again, in a new process, tells.
+        return engine.measure(images)
+
+
+@lru_cache(maxsize=1)
+def _open_engine(kind: str, cppipe: str, **limits: Any) -> Engine:
+    return open_engine(kind, cppipe, **limits)
+
+
+def _engine(run: Run) -> Engine:
+    """This process's engine, opened once and kept over wells."""
+    limits = run.config.limits
+    return _open_engine(
+        run.config.engine.kind,
+        run.cppipe,
+        time_limit_seconds=limits.site_seconds,
+        memory_limit_gb=limits.engine_memory_gb,
+        recycle_after_sites=limits.recycle_after_sites,
+    )
+
+
+def _summary(entry: ledger.Entry) -> dict[str, Any]:
+    return {"state": entry["state"], "sites": len(entry["sites_used"]), "why": ledger.why(entry)}
+
+
+def _peak_memory_mb() -> float:
+    """Peak resident memory of this process and of its largest ended or running child."""
+    return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
