@@ -1,0 +1,68 @@
+# Two environments: .venv runs the project, .venv-cellprofiler runs CellProfiler. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ENGINE ?= cellprofiler
+CLUSTER ?= local
+RUN := .venv/bin/python -m pipeline
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | while IFS='|' read -r name text; \
+	do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup: .venv/.ready .venv-cellprofiler/.ready ## make the two environments (the other targets do it when needed)
+
+dry-run: setup ## simulate a small screen and run everything on it, through a local S3 server (ENGINE=native|cellprofiler)
+	$(RUN) dry-run --engine $(ENGINE)
+
+run-cloud: setup ## run a config: make run-cloud CONFIG=my.yaml CLUSTER=tls://scheduler:8786 (or CLUSTER=local)
+	@test -n "$(CONFIG)" || { echo "Say which config: make run-cloud CONFIG=my.yaml CLUSTER=tls://scheduler:8786"; exit 2; }
+	$(RUN) run $(CONFIG) --cluster $(CLUSTER)
+
+test: setup ## run the tests that take minutes
+	.venv/bin/python -m pytest -m "not slow" $(PYTEST)
+
+test-slow: setup ## run the tests that take longer: full sites against CellProfiler, kill and resume
+	.venv/bin/python -m pytest -m slow $(PYTEST)
+
+lint: .venv/.ready ## style, types, and who may import whom
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: setup ## time the engines, the scores and the overheads, side by side
+	.venv/bin/python -m tests.bench
+
+notebook: setup ## open the notebooks in JupyterLab (run `make dry-run` first)
+	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks
+
+lock: .venv/.ready ## resolve the dependencies anew (hashes, no addresses)
+	.venv/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate --all-extras pyproject.toml -o requirements.txt
+	.venv/bin/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header --no-annotate -c requirements.txt pyproject.toml -o requirements-worker.txt
+
+clean: ## remove the environments, the dry run and all caches
+	rm -rf .venv .venv-cellprofiler dry-run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.ready: requirements.txt requirements-uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (about 2 GB, a minute or two)"
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	.venv/bin/uv pip install --python .venv/bin/python --require-hashes -r requirements.txt
+	.venv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-cellprofiler/.ready: .venv/.ready requirements-cellprofiler.txt requirements-cellprofiler-nodeps.txt
+	@echo "Setting up .venv-cellprofiler: CellProfiler 4.2.8, which needs Python 3.11 and libraries of its own"
+	@.venv/bin/uv venv -q --clear --python 3.11 .venv-cellprofiler || \
+	{ echo "No Python 3.11 was found or could be fetched. Install it (Debian: apt install python3.11-venv; conda: conda create -n py311 python=3.11) and put it on the PATH."; exit 2; }
+	.venv/bin/uv pip install --python .venv-cellprofiler/bin/python --require-hashes -r requirements-cellprofiler.txt
+	.venv/bin/uv pip install --python .venv-cellprofiler/bin/python --require-hashes --no-deps -r requirements-cellprofiler-nodeps.txt
+	@touch $@
+
+.PHONY: help setup dry-run run-cloud test test-slow lint bench notebook lock clean
