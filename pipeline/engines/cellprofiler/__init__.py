@@ -1,0 +1,176 @@
+"""The CellProfiler engine: CellProfiler 4.2.8 itself, unchanged, in its own interpreter.
+
+A worker keeps one child process of that interpreter (`process`), gives it images over a pipe and gets
+measurements and label images back. What the child does is in `cellprofiler_child`. It is handed the settings
+that `pipeline.engines.cppipe` has read, never the text of the file, which CellProfiler would evaluate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from pipeline.engines import cppipe
+from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
+from pipeline.engines.cellprofiler.process import Child
+from pipeline.errors import CppipeError, EngineError
+
+#: what loading CellProfiler may take on a busy machine; it takes 2 s on an idle one
+START_LIMIT_SECONDS = 300
+
+#: what a 2-D image may hold; others CellProfiler would scale in ways of its own
+DTYPES = ("bool", "uint8", "uint16", "float32", "float64")
+
+
+def open(
+    cppipe_text: str,
+    *,
+    time_limit_seconds: float = 1800,
+    memory_limit_gb: float = 8,
+    recycle_after_sites: int = 200,
+) -> CellProfilerEngine:
+    """Open a pipeline in CellProfiler.
+
+    `time_limit_seconds` and `memory_limit_gb` (resident, 10^9 bytes) hold for one site; a site that goes beyond
+    is killed. After `recycle_after_sites` sites the process is replaced.
+
+    Raises `CppipeError` where the pipeline cannot be read or cannot be run, naming the module and the way out,
+    and `ConfigError` where CellProfiler's interpreter is not there.
+    """
+    return CellProfilerEngine(
+        cppipe.read(cppipe_text),
+        time_limit_seconds=time_limit_seconds,
+        memory_limit_gb=memory_limit_gb,
+        recycle_after_sites=recycle_after_sites,
+    )
+
+
+class CellProfilerEngine:
+    """See `pipeline.engines.base.Engine` for the contract."""
+
+    def __init__(
+        self,
+        pipeline: cppipe.Pipeline,
+        *,
+        time_limit_seconds: float,
+        memory_limit_gb: float,
+        recycle_after_sites: int,
+    ) -> None:
+        self._pipeline = pipeline
+        self._time_limit_seconds = time_limit_seconds
+        self._memory_limit_gb = memory_limit_gb
+        self._recycle_after_sites = recycle_after_sites
+        self._child: Child | None = None
+        self._sites_measured = 0  # by this child
+        ready = self._start()
+        self.inputs: tuple[str, ...] = tuple(ready["inputs"])
+        self.version: str = ready["version"]
+        self.features: dict[str, tuple[str, ...]] = {name: tuple(some) for name, some in ready["features"].items()}
+        self.left_out: dict[str, str] = ready["left_out"]
+
+    def _start(self) -> dict[str, Any]:
+        self._child = Child()
+        self._sites_measured = 0
+        modules = [
+            {
+                "number": module.number,
+                "name": module.name,
+                "enabled": module.enabled,
+                "variable_revision": module.variable_revision,
+                "settings": module.settings,
+            }
+            for module in self._pipeline.modules
+        ]
+        try:
+            ready, _ = self._child.ask(
+                {"modules": modules}, time_limit_seconds=START_LIMIT_SECONDS, memory_limit_gb=self._memory_limit_gb
+            )
+            if ready["kind"] == "refused":
+                raise CppipeError(ready["reason"])
+            if ready["kind"] != "ready":
+                raise EngineError(f"CellProfiler does not start: {ready['reason']}", log=self._child.log())
+        except BaseException:
+            self.close()
+            raise
+        return ready
+
+    def measure(self, images: Mapping[str, np.ndarray]) -> SiteMeasurements:
+        """Measure one site; see `pipeline.engines.base.Engine.measure`."""
+        arrays = self._checked(images)
+        if self._child is not None and self._sites_measured >= self._recycle_after_sites:
+            self.close()
+        if self._child is None:
+            self._start()
+        child = self._child
+        assert child is not None
+        try:
+            answer, results = child.ask(
+                {}, arrays, time_limit_seconds=self._time_limit_seconds, memory_limit_gb=self._memory_limit_gb
+            )
+            if answer["kind"] != "measured":
+                raise EngineError(
+                    answer["reason"] + _shapes(arrays),
+                    module=answer["module"],
+                    log=child.log(),
+                    retry=answer["retry"],
+                )
+        except BaseException:
+            # Whatever went wrong, or interrupted us in the middle of an answer: the next site gets a new process.
+            self.close()
+            raise
+        self._sites_measured += 1
+        return SiteMeasurements(
+            objects={
+                name: ObjectMeasurements(tuple(features), results[f"values/{name}"])
+                for name, features in answer["features"].items()
+            },
+            labels={name: results[f"labels/{name}"] for name in self.features if f"labels/{name}" in results},
+            image=answer["image"],
+            seconds=answer["seconds"],
+        )
+
+    def _checked(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        missing, unknown = set(self.inputs) - set(images), set(images) - set(self.inputs)
+        if missing or unknown:
+            raise EngineError(
+                "; ".join(
+                    f"{word} {', '.join(sorted(names))}"
+                    for word, names in (("missing images:", missing), ("images the pipeline does not read:", unknown))
+                    if names
+                )
+            )
+        for name, array in images.items():
+            if array.ndim != 2 or array.size == 0 or array.dtype.name not in DTYPES:
+                raise EngineError(
+                    f"the image {name} has shape {array.shape} and type {array.dtype}; "
+                    f"give (y, x) arrays of {', '.join(DTYPES)}"
+                )
+        return dict(images)
+
+    def close(self) -> None:
+        """End the process. A later `measure` starts another."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _shapes(images: Mapping[str, np.ndarray]) -> str:
+    """Says which shapes the images have, where they differ: the usual reason why a module fails on a site."""
+    by_shape: dict[tuple[int, ...], list[str]] = {}
+    for name, array in images.items():
+        by_shape.setdefault(array.shape, []).append(name)
+    if len(by_shape) == 1:
+        return ""
+    parts = (f"{shape[0]} x {shape[1]} {', '.join(names)}" for shape, names in by_shape.items())
+    return f" (the images differ in shape: {'; '.join(parts)})"

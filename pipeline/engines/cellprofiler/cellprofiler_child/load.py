@@ -1,0 +1,239 @@
+"""From the settings of a pipeline to CellProfiler modules that run one site in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import cellprofiler_core.modules  # noqa: F401  (fills the table of modules)
+from cellprofiler_core.constants.measurement import MCA_AVAILABLE_POST_GROUP, MCA_AVAILABLE_POST_RUN
+from cellprofiler_core.constants.modules import all_modules
+from cellprofiler_core.module import Module
+from cellprofiler_core.pipeline import Pipeline
+from cellprofiler_core.setting.subscriber import Subscriber
+from cellprofiler_core.setting.text import Directory, Filename, Pathname
+from cellprofiler_core.setting.text.alphanumeric.name import Name
+from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_module
+
+IMAGES, OBJECTS, GRIDS = "imagegroup", "objectgroup", "gridgroup"
+
+#: modules that only read or write disk, only draw, or only speak of the experiment as a whole
+LEFT_OUT = {
+    **dict.fromkeys(
+        ["LoadData", "Images", "Metadata", "NamesAndTypes", "Groups"], "reads files; images are given in memory"
+    ),
+    **dict.fromkeys(
+        ["SaveImages", "SaveCroppedObjects", "ExportToSpreadsheet", "ExportToDatabase", "CreateBatchFiles"],
+        "writes files; measurements and label images are handed back in memory",
+    ),
+    **dict.fromkeys(
+        ["DisplayDataOnImage", "DisplayDensityPlot", "DisplayHistogram", "DisplayPlatemap", "DisplayScatterPlot"],
+        "only draws",
+    ),
+    "CalculateStatistics": "only speaks of the whole experiment, after its last site",
+    "LabelImages": "names wells by the order of the images; wells are known from their keys",
+}
+
+REFUSED = {
+    "EditObjectsManually": "it needs a person at the screen",
+    "IdentifyObjectsManually": "it needs a person at the screen",
+    "RunImageJMacro": "it needs ImageJ and writes files",
+    "StraightenWorms": "it needs a training file",
+    "UntangleWorms": "it needs a training file",
+}
+
+#: module, setting, value -> why; for what only one choice in a module makes impossible
+REFUSED_CHOICES = {
+    ("Crop", "crop_method", "Mouse"): "it needs a person at the screen",
+    ("DefineGrid", "manual_choice", "Mouse"): "it needs a person at the screen",
+    ("DefineGrid", "each_or_once", "Once"): "it takes over what it found in another site",
+    ("FlipAndRotate", "rotate_choice", "Use mouse"): "it needs a person at the screen",
+    ("NamesAndTypes", "process_as_3d", "Yes"): "images are flat here, not volumes",
+}
+
+#: settings whose value is no name
+_NO_NAME = ("", "None", "Do not use", "Leave blank")
+
+
+class Refusal(Exception):
+    """The pipeline cannot be run; the text names the module and the way out."""
+
+
+class LoadedImages(Module):
+    """Takes the place of LoadData: MeasureImageQuality asks the pipeline which images were loaded."""
+
+    module_name = "LoadedImages"
+    variable_revision_number = 1
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        super().__init__()
+
+    def create_settings(self) -> None:
+        pass
+
+    def settings(self) -> list:
+        return []
+
+    def run(self, workspace: Any) -> None:
+        pass
+
+    def is_load_module(self) -> bool:
+        return True
+
+    def other_providers(self, group: str) -> list[str]:
+        return self.names if group == IMAGES else []
+
+
+class Loaded(NamedTuple):
+    """A pipeline ready to run. `modules`: ("20 MeasureGranularity", module) with the numbers of the file."""
+
+    pipeline: Pipeline
+    modules: list[tuple[str, Module]]
+    inputs: list[str]
+    features: dict[str, list[str]]
+    left_out: dict[str, str]
+
+
+def load(saved: list[dict[str, Any]]) -> Loaded:
+    """Make a pipeline of modules as `cppipe.read` gives them. Raises `Refusal` where it cannot be run."""
+    fill_modules()
+    left_out: dict[str, str] = {}
+    modules: list[tuple[str, Module]] = []
+    loaders: list[Module] = []
+    for one in saved:
+        title = f"{one['number']} {one['name']}"
+        if not one["enabled"]:
+            left_out[title] = "disabled in the pipeline"
+            continue
+        if one["name"] in ("NamesAndTypes", "LoadData"):
+            loaders.append(_instantiate(title, one))
+        if one["name"] in LEFT_OUT:
+            left_out[title] = LEFT_OUT[one["name"]]
+        else:
+            modules.append((title, _instantiate(title, one)))
+
+    pipeline = Pipeline()
+    for _, module in modules:
+        module.set_module_num(len(pipeline.modules()) + 1)
+        pipeline.add_module(module)
+    for title, module in modules:
+        _refuse_what_cannot_run(title, module)
+        module.post_pipeline_load(pipeline)
+
+    modules = _needed(modules, pipeline, left_out)
+    if not modules:
+        raise Refusal("No module of this pipeline measures anything. Give an analysis pipeline.")
+    inputs = sorted(_inputs(modules, loaders))
+    # A new pipeline: in the first one modules that are left out still provide their images.
+    pipeline = Pipeline()
+    for module in [LoadedImages(inputs), *(module for _, module in modules)]:
+        module.set_module_num(len(pipeline.modules()) + 1)
+        pipeline.add_module(module)
+    return Loaded(pipeline, modules, inputs, _features(pipeline), left_out)
+
+
+def _instantiate(title: str, one: dict[str, Any]) -> Module:
+    try:
+        module = instantiate_module(one["name"])
+        module.set_settings_from_values([value for _, value in one["settings"]], one["variable_revision"], one["name"])
+    except Exception as error:
+        if one["name"] not in all_modules:
+            raise Refusal(
+                f"Module {title}: {error}. Plug-ins cannot be used; disable the module or replace it."
+            ) from error
+        raise Refusal(
+            f"Module {title}: CellProfiler 4.2.8 cannot take over its settings of revision "
+            f"{one['variable_revision']} ({type(error).__name__}: {error}). "
+            "Open the pipeline in CellProfiler 4.2 and export it again."
+        ) from error
+    module.show_window = False
+    # It would write the skeleton's graph to disk, beside what it measures.
+    if one["name"] == "MeasureObjectSkeleton":
+        module.wants_objskeleton_graph.value = False
+    return module
+
+
+def _refuse_what_cannot_run(title: str, module: Module) -> None:
+    name = module.module_name
+    reasons = [REFUSED.get(name)] + [
+        reason
+        for (owner, attribute, value), reason in REFUSED_CHOICES.items()
+        if owner == name and any(getattr(module, attribute) is one for one in module.visible_settings())
+        if str(getattr(module, attribute).value) == value
+    ]
+    if module.is_aggregation_module():
+        reasons.append("it combines several sites, and each site is measured alone")
+    files = [one.text for one in module.visible_settings() if isinstance(one, (Directory, Filename, Pathname))]
+    if files:
+        reasons.append(f"it needs a file ({files[0]!r})")
+    for reason in filter(None, reasons):
+        raise Refusal(
+            f"Module {title} cannot be run: {reason}. Disable it in the pipeline, or choose another setting of it; "
+            "illumination functions that are made from many sites are computed by the project and given as images."
+        )
+
+
+def _names(module: Module, group: str) -> Iterator[str]:
+    """The images or objects that a module asks for, by the settings that are in force."""
+    for setting in module.visible_settings():
+        if isinstance(setting, Subscriber) and setting.group == group and not setting.is_blank:
+            names = setting.value if isinstance(setting.value, list) else [setting.value]
+            yield from (name for name in map(str, names) if name not in _NO_NAME)
+
+
+def _provided(module: Module, group: str) -> Iterator[str]:
+    yield from module.other_providers(group)
+    for setting in module.visible_settings():
+        if isinstance(setting, Name) and setting.group == group and setting.value not in _NO_NAME:
+            yield setting.value
+
+
+def _needed(
+    modules: list[tuple[str, Module]], pipeline: Pipeline, left_out: dict[str, str]
+) -> list[tuple[str, Module]]:
+    """Without the modules that measure nothing and make nothing that is read after them."""
+    kept: list[tuple[str, Module]] = []
+    read: set[str] = set()
+    for title, module in reversed(modules):
+        images = set(_provided(module, IMAGES))
+        makes_others = any(True for group in (OBJECTS, GRIDS) for _ in _provided(module, group))
+        if makes_others or images & read or module.get_measurement_columns(pipeline):
+            read.update(_names(module, IMAGES))
+            kept.append((title, module))
+        else:
+            left_out[title] = f"nothing reads {', '.join(sorted(images))}" if images else "it measures nothing"
+    return kept[::-1]
+
+
+def _inputs(modules: list[tuple[str, Module]], loaders: list[Module]) -> set[str]:
+    inputs: set[str] = set()
+    known: dict[str, set[str]] = {IMAGES: set(), OBJECTS: set(), GRIDS: set()}
+    for title, module in modules:
+        inputs.update(name for name in _names(module, IMAGES) if name not in known[IMAGES])
+        for group, word in ((OBJECTS, "objects"), (GRIDS, "grid")):
+            for name in _names(module, group):
+                if name not in known[group]:
+                    raise Refusal(
+                        f"Module {title} reads the {word} {name!r}, and no enabled module before it makes them. "
+                        "Only images can be given from outside; identify the objects in the pipeline."
+                    )
+        for group in known:
+            known[group].update(_provided(module, group))
+    if any(str(getattr(module, "images_choice", "")) == "All loaded images" for _, module in modules):
+        # NamesAndTypes says what "all" is; with LoadData only its table does, and it is what is asked for elsewhere.
+        inputs.update(name for loader in loaders if loader.is_input_module() for name in _provided(loader, IMAGES))
+    return inputs
+
+
+def _features(pipeline: Pipeline) -> dict[str, list[str]]:
+    """Object set -> the features that a site gets, sorted by name as CellProfiler keeps them."""
+    features: dict[str, set[str]] = {}
+    for module in pipeline.modules():
+        for object_name, feature, kind, *attributes in module.get_measurement_columns(pipeline):
+            later = attributes and (
+                attributes[0].get(MCA_AVAILABLE_POST_GROUP) or attributes[0].get(MCA_AVAILABLE_POST_RUN)
+            )
+            if object_name not in ("Image", "Experiment") and not later and kind in ("integer", "float"):
+                features.setdefault(object_name, set()).add(feature)
+    return {object_name: sorted(names) for object_name, names in features.items()}
