@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# A kernel's first call compiles it, which takes seconds and says nothing about the example at hand.
+settings.register_profile("pipeline", deadline=None)
+settings.load_profile("pipeline")
 
 
 @pytest.fixture(scope="session")

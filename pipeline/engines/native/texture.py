@@ -1,0 +1,147 @@
+"""MeasureTexture: Haralick features of grey-level co-occurrence, in objects and in whole images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.engines.native._haralick import DIRECTIONS, FEATURES, N_LOG_N, image_haralick, object_haralick
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.workspace import Objects, Workspace
+
+WHERE = "Measure whole images or objects?"
+GREY_LEVELS = "Enter how many gray levels to measure the texture at"
+SCALE = "Texture scale to measure"
+
+
+def compile(settings: Settings) -> Texture:
+    where = settings.choice(WHERE, ("Images", "Objects", "Both"))
+    images = tuple(settings.names("Select images to measure"))
+    if not images:
+        settings.refuse("no image is selected")
+    grey_levels = settings.integer(GREY_LEVELS)
+    if not 2 <= grey_levels <= 256:
+        settings.refuse(f'"{GREY_LEVELS}: {grey_levels}" is not between 2 and 256')
+    scales = tuple(int(text) for text in settings.texts(SCALE) if text.isdecimal() and int(text) > 0)
+    if not scales or len(scales) != len(settings.texts(SCALE)):
+        settings.refuse(f'"{SCALE}: {", ".join(settings.texts(SCALE))}" is no list of distances in pixels')
+    return Texture(
+        images_in=images,
+        objects_in=() if where == "Images" else tuple(settings.names("Select objects to measure")),
+        wants_images=where != "Objects",
+        grey_levels=grey_levels,
+        scales=scales,
+    )
+
+
+@dataclass(frozen=True)
+class Texture:
+    images_in: tuple[str, ...]
+    objects_in: tuple[str, ...]
+    wants_images: bool
+    grey_levels: int
+    scales: tuple[int, ...]
+
+    images_out = objects_out = ()
+
+    def features(self) -> dict[str, list[str]]:
+        names = [
+            self._name(feature, image, scale, direction)
+            for feature in FEATURES
+            for image in self.images_in
+            for scale in self.scales
+            for direction in range(len(DIRECTIONS))
+        ]
+        return dict.fromkeys((*(("Image",) if self.wants_images else ()), *self.objects_in), names)
+
+    def _name(self, feature: str, image: str, scale: int, direction: int) -> str:
+        return f"Texture_{feature}_{image}_{scale}_{direction:02d}_{self.grey_levels}"
+
+    def run(self, site: Workspace) -> None:
+        levels = {image: grey_levels(site.images[image], self.grey_levels) for image in self.images_in}
+        if self.wants_images:
+            for image in self.images_in:
+                self._add(site, "Image", image, texture_of_image(levels[image], self.scales)[None])
+        for object_set in self.objects_in:
+            objects = site.objects[object_set]
+            for image, values in zip(
+                self.images_in,
+                texture_of_objects([levels[image] for image in self.images_in], objects, self.scales),
+                strict=True,
+            ):
+                self._add(site, object_set, image, _without_gaps(values, objects.areas))
+
+    def _add(self, site: Workspace, object_set: str, image: str, values: np.ndarray) -> None:
+        columns = np.ascontiguousarray(values.transpose(3, 1, 2, 0))
+        for f, feature in enumerate(FEATURES):
+            for s, scale in enumerate(self.scales):
+                for direction in range(len(DIRECTIONS)):
+                    name = self._name(feature, image, scale, direction)
+                    if object_set == "Image":
+                        site.add_image(name, columns[f, s, direction, 0])
+                    else:
+                        site.add(object_set, name, columns[f, s, direction])
+
+
+def grey_levels(image: np.ndarray, count: int = 256) -> np.ndarray:
+    """Uint8 levels 0 to `count` - 1 of an image in [0, 1]: the whole range, whatever the image uses of it.
+
+    As `skimage.util.img_as_ubyte` and `rescale_intensity` do it: to 256 levels by rounding, on to fewer by truncating.
+    Raises ValueError where the image leaves [-1, 1], as CellProfiler does.
+    """
+    if image.min() < -1 or image.max() > 1:
+        raise ValueError(
+            f"texture needs an image between -1 and 1, this one runs from {image.min():.4g} to {image.max():.4g}; "
+            "rescale or clip it before"
+        )
+    levels = np.clip(np.rint(image * np.float32(255)), 0, 255).astype(np.uint8)
+    if count == 256:
+        return levels
+    return (np.arange(256) / 255 * (count - 1)).astype(np.uint8)[levels]
+
+
+def texture_of_image(levels: np.ndarray, scales: tuple[int, ...]) -> np.ndarray:
+    """Features of a whole uint8 image: float64 (scales, directions, features).
+
+    Raises ValueError where the image is not larger than a scale, as CellProfiler does.
+    """
+    if min(levels.shape) <= max(scales):
+        raise ValueError(
+            f"an image of {levels.shape} pixels has no texture at scale {max(scales)}; leave that scale out"
+        )
+    steps = np.array([(s * down, s * right) for s in scales for down, right in DIRECTIONS])
+    return image_haralick(levels, steps, N_LOG_N).reshape(len(scales), len(DIRECTIONS), len(FEATURES))
+
+
+def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple[int, ...]) -> list[np.ndarray]:
+    """Features of each object in each uint8 image: float64 (objects, scales, directions, features) an image.
+
+    Pixels of level 0 do not count. Zero where any direction of a scale finds no pair of pixels.
+    """
+    height, width = objects.segmented.shape
+    if any(image.shape != (height, width) for image in levels):
+        raise ValueError(f"the images are {[image.shape for image in levels]} pixels, the objects {(height, width)}")
+    margin = max(scales)
+    stride = width + 2 * margin
+    rows, columns = np.divmod(objects.pixels, width)
+    places = (rows * stride + columns + margin).astype(np.uint32)
+    board = np.zeros((height + margin) * stride + margin, np.uint8)
+    offsets = np.array([s * (down * stride + right) for s in scales for down, right in DIRECTIONS])
+    found = []
+    for image in levels:
+        values = object_haralick(image.ravel()[objects.pixels], places, objects.starts, offsets, board, N_LOG_N)
+        values = values.reshape(objects.count, len(scales), len(DIRECTIONS), len(FEATURES))
+        values[np.isnan(values[..., 0]).any(axis=2)] = 0
+        found.append(values)
+    return found
+
+
+def _without_gaps(values: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """CellProfiler measures the labels that have pixels and writes them one after another, so that the row of an
+    object is one too early for each missing label below it, and the last rows are empty. So are ours."""
+    if areas.all():
+        return values
+    moved = np.full_like(values, np.nan)
+    moved[: np.count_nonzero(areas)] = values[areas > 0]
+    return moved
