@@ -44,7 +44,7 @@ class DaskExecutor:
         self.tasks_per_worker = tasks_per_worker
         dask.config.set(_SETTINGS)
         self._cluster = (
-            LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
+            LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
             if cluster == "local"
             else None
         )

@@ -1,0 +1,32 @@
+"""Tasks that follow a script: what attempt 1 does, what attempt 2 does. Attempts are counted in files."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StorageError
+
+
+def scripted(folder: str, name: str, script: list[str]) -> dict[str, Any]:
+    attempts = Path(folder, f"{name}.attempts")
+    with attempts.open("a") as file:
+        file.write("x")
+    attempt = len(attempts.read_text())
+    what = script[min(attempt, len(script)) - 1]
+    if what == "throttled":
+        raise StorageError("slow down", retry=True)
+    if what == "refused":
+        raise StorageError("never")
+    if what == "defect":
+        raise ZeroDivisionError("of ours")
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"name": name, "attempt": attempt}
+
+
+def attempts(folder: Path, name: str) -> int:
+    path = folder / f"{name}.attempts"
+    return len(path.read_text()) if path.exists() else 0

@@ -1,0 +1,83 @@
+"""What every executor promises, on each of them: exact numbers of attempts, outcomes as they come, tasks in between."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.executors import Executor, Outcome, Task
+from pipeline.executors.base import TaskFailed, WorkerDied
+from pipeline.executors.cluster import DaskExecutor
+from pipeline.executors.serial import SerialExecutor
+from tests.executors.scripted import attempts, scripted
+
+
+@pytest.fixture(scope="module", params=["serial", "dask"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    executor = SerialExecutor(attempts=3) if request.param == "serial" else DaskExecutor("local", workers=2, attempts=3)
+    yield executor
+    executor.close()
+
+
+def task(folder: Path, name: str, *script: str) -> Task:
+    return Task(f"{folder.name}/{name}", scripted, (str(folder), name, list(script)))
+
+
+def run(executor: Executor, *tasks: Task) -> dict[str, Outcome]:
+    return {outcome.task.key.rpartition("/")[2]: outcome for outcome in executor.run(deque(tasks))}
+
+
+def test_every_task_runs_once(executor: Executor, tmp_path: Path) -> None:
+    outcomes = run(executor, *(task(tmp_path, f"t{i}", "work") for i in range(20)))
+    assert len(outcomes) == 20
+    assert all(outcome.error is None and outcome.attempts == 1 for outcome in outcomes.values())
+    assert all(attempts(tmp_path, name) == 1 for name in outcomes)
+
+
+def test_what_may_pass_is_tried_again(executor: Executor, tmp_path: Path) -> None:
+    outcome = run(executor, task(tmp_path, "t", "throttled", "throttled", "work"))["t"]
+    assert outcome.record == {"name": "t", "attempt": 3}
+    assert outcome.attempts == attempts(tmp_path, "t") == 3
+
+
+def test_there_is_a_last_attempt(executor: Executor, tmp_path: Path) -> None:
+    outcome = run(executor, task(tmp_path, "t", "throttled"))["t"]
+    assert str(outcome.error) == "slow down"
+    assert outcome.attempts == attempts(tmp_path, "t") == 3
+
+
+@pytest.mark.parametrize("what", ["refused", "defect"])
+def test_what_cannot_pass_is_not_tried_again(executor: Executor, tmp_path: Path, what: str) -> None:
+    outcome = run(executor, task(tmp_path, "t", what))["t"]
+    assert outcome.error is not None
+    assert attempts(tmp_path, "t") == 1
+
+
+def test_a_defect_is_told_with_its_task(executor: Executor, tmp_path: Path) -> None:
+    error = run(executor, task(tmp_path, "t", "defect"))["t"].error
+    assert isinstance(error, TaskFailed)
+    assert "/t: ZeroDivisionError: of ours" in str(error)
+
+
+def test_tasks_that_an_outcome_made_ready_run_too(executor: Executor, tmp_path: Path) -> None:
+    tasks, seen = deque([task(tmp_path, "first", "work")]), []
+    for outcome in executor.run(tasks):
+        seen.append(outcome.task.key.rpartition("/")[2])
+        if seen[-1] == "first":
+            tasks.extend([task(tmp_path, "second", "work"), task(tmp_path, "third", "work")])
+    assert seen[0] == "first"
+    assert sorted(seen) == ["first", "second", "third"]
+
+
+def test_a_task_that_kills_its_worker_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
+    executor = DaskExecutor("local", workers=2, attempts=3)
+    try:
+        outcomes = run(executor, task(tmp_path, "killer", "kill"), *(task(tmp_path, f"t{i}", "work") for i in range(8)))
+    finally:
+        executor.close()
+    assert isinstance(outcomes["killer"].error, WorkerDied)
+    assert "killer" in str(outcomes["killer"].error)
+    assert all(outcomes[f"t{i}"].error is None for i in range(8))
