@@ -72,6 +72,7 @@ def test_tasks_that_an_outcome_made_ready_run_too(executor: Executor, tmp_path: 
     assert sorted(seen) == ["first", "second", "third"]
 
 
+@pytest.mark.slow  # four worker processes have to die and be replaced
 def test_a_task_that_kills_its_worker_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
     executor = DaskExecutor("local", workers=2, attempts=3)
     try:

@@ -1,0 +1,225 @@
+"""Everything -> one page: what ran, what failed and why, plates, wells as pictures, scores, links to the tables."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from pipeline import cells, ledger, scores
+from pipeline.errors import NotFound
+from pipeline.measure.preview import decode_preview
+from pipeline.plan import read_findings, read_plates
+from pipeline.report.pictures import common_scale, composite, plate_heat_map
+from pipeline.run_record import Run
+from pipeline.screen import Plate
+from pipeline.status import STATES, counts, well_states
+from pipeline.storage import Storage
+
+PAGE, SUMMARY = "report/index.html", "report/summary.json"
+
+#: wells shown as pictures in each condition when the config names none: so many with the strongest phenotypes
+STRONGEST = 3
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to. `wells`: state -> count; `failures`: task -> reason."""
+
+    results: str
+    wells: dict[str, int]
+    cells: int
+    failed_sites: int
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        return not (self.failures or self.failed_sites or self.wells.get("failed"))
+
+    @property
+    def report(self) -> str:
+        return f"{self.results}/{PAGE}"
+
+    @property
+    def text(self) -> str:
+        wells = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in self.wells.items())
+        lines = [f"Wells: {wells}. {self.cells:,} cells."]
+        if self.failed_sites:
+            lines.append(f"{self.failed_sites} sites could not be used; `status` and the report say why.")
+        lines += [f"Failed: {key}: {reason}" for key, reason in self.failures.items()]
+        return "\n".join([*lines, f"Report: {self.report}", f"Single cells: {self.results}/cells"])
+
+
+def is_finished(storage: Storage) -> bool:
+    """Whether a run came to its end with nothing left to do. Failed tasks are left to do; failed wells are not."""
+    try:
+        return not read_summary(storage).failures
+    except NotFound:
+        return False
+
+
+def read_summary(storage: Storage) -> Summary:
+    return Summary(**json.loads(storage.get(SUMMARY)))
+
+
+def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary:
+    """Write the page and its summary. May be called at any time; it shows what there is."""
+    wells = well_states(run)
+    found = wells["state"].value_counts()
+    summary = Summary(
+        results=str(run.storage.location),
+        wells={state: int(found[state]) for state in STATES if state in found},
+        cells=int(wells["n_cells"].sum()),
+        failed_sites=int((wells["sites"] - wells["sites_used"]).clip(lower=0).sum()),
+        failures=dict(failures or {}),
+    )
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    templates.filters["png"] = _png_element
+    page = templates.get_template("page.html").render(
+        run=run,
+        summary=summary,
+        states=STATES,
+        plates=list(_plates(run, wells)),
+        conditions=_conditions(run, wells),
+        troubles=wells[wells["why"] != ""].to_dict("records"),
+        findings=read_findings(run.storage).to_dict("records"),
+        attempts=_attempts(run),
+        detection=_detection(run),
+        figures=scores.report_figures(run),
+        tables=_tables(run.storage),
+    )
+    run.storage.put(PAGE, page.encode())
+    run.storage.put(SUMMARY, json.dumps(asdict(summary), sort_keys=True).encode())
+    return summary
+
+
+def _plates(run: Run, wells: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    about = read_plates(run.storage).set_index(["Metadata_Batch", "Metadata_Plate"])
+    table = counts(wells)
+    largest = float(wells["n_cells"].max())
+    for where, own in wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False):
+        plate = Plate(*where)
+        condition = " ".join(str(about.loc[where].get(f"Metadata_{name}", "")) for name in run.config.screen.condition)
+        yield {
+            "name": plate.key,
+            "condition": condition.strip(),
+            "counts": table.loc[where].to_dict(),
+            "cells": int(own["n_cells"].sum()),
+            "published": cells.is_published(run.storage, plate),
+            "map": plate_heat_map(own, int(about.loc[where, "plate_size"]), largest),
+        }
+
+
+def _conditions(run: Run, wells: pd.DataFrame) -> list[dict[str, Any]]:
+    """Chosen wells of each condition as pictures, on one scale per stain and condition."""
+    names = [f"Metadata_{name}" for name in run.config.screen.condition if f"Metadata_{name}" in wells]
+    measured = wells[wells["state"] == "measured"]
+    groups = measured.groupby(names, sort=False) if names else [((), measured)]
+    detection = _detection(run)
+    shown = []
+    for key, own in groups:
+        previews = []
+        for well, caption in _chosen(run, own, detection):
+            try:
+                data = run.storage.get(f"previews/{well.Metadata_Batch}/{well.Metadata_Plate}/{well.Metadata_Well}.npz")
+            except NotFound:
+                continue
+            images, outlines = decode_preview(data)
+            previews.append((well, caption, _by_stain(run, images), outlines))
+        if previews:
+            scale = common_scale([images for _, _, images, _ in previews])
+            colours = run.config.report.colours
+            pictures = [
+                {
+                    "title": f"{well.Metadata_Plate} {well.Metadata_Well}",
+                    "caption": f"{caption}; {well.n_cells:,} cells",
+                    "picture": composite(images, outlines, colours, scale, run.config.cells.compartments[:2]),
+                }
+                for well, caption, images, outlines in previews
+            ]
+            shown.append({"name": " ".join(map(str, key)) or "All wells", "pictures": pictures})
+    return shown
+
+
+def _chosen(run: Run, wells: pd.DataFrame, detection: pd.DataFrame | None) -> Iterator[tuple[Any, str]]:
+    """Wells of one condition to show: those the config names, or a negative control and the strongest phenotypes."""
+    plate = wells[wells["Metadata_Plate"] == wells["Metadata_Plate"].iloc[0]]
+    if run.config.report.wells:
+        for well in plate[plate["Metadata_Well"].isin(run.config.report.wells)].itertuples():
+            yield well, _called(well)
+        return
+    control = getattr(plate, "Metadata_control_type", pd.Series("", index=plate.index)) == "negcon"
+    for well in plate[control].head(1).itertuples():
+        yield well, "negative control"
+    rest = plate[~control]
+    if detection is not None and "Metadata_broad_sample" in rest:
+        names = [name for name in run.config.screen.condition if name in detection]
+        own = detection
+        for name in names:
+            own = own[own[name] == wells[f"Metadata_{name}"].iloc[0]]
+        best = own.sort_values("mean_average_precision", ascending=False).head(STRONGEST)
+        for label, precision in best[["label", "mean_average_precision"]].itertuples(index=False):
+            for well in rest[rest["Metadata_broad_sample"] == label].head(1).itertuples():
+                yield well, f"{_called(well)}, mAP {precision:.2f}"
+    else:
+        for well in rest.head(STRONGEST).itertuples():
+            yield well, _called(well)
+
+
+def _called(well: Any) -> str:
+    names = ("Metadata_pert_iname", "Metadata_gene", "Metadata_broad_sample")
+    return next((str(name) for name in (getattr(well, column, "") for column in names) if name), "sample not named")
+
+
+def _by_stain(run: Run, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    stains = {name: stain for stain, name in run.config.screen.image_names.items()}
+    return {stains[name]: pixels for name, pixels in images.items() if name in stains}
+
+
+def _detection(run: Run) -> pd.DataFrame | None:
+    try:
+        return scores.open_scores(run.storage.location, "detection")
+    except NotFound:
+        return None
+
+
+def _attempts(run: Run) -> dict[str, Any] | None:
+    attempts = pd.DataFrame(ledger.read_attempts(run.storage))
+    if attempts.empty:
+        return None
+    return {
+        "number": len(attempts),
+        "raised": int((attempts["outcome"] == "raised").sum()),
+        "hours": attempts["seconds"].sum() / 3600,
+        "median": attempts["seconds"].median(),
+        "memory": attempts["peak_memory_mb"].max(),
+        "workers": attempts["worker"].nunique(),
+    }
+
+
+def _tables(storage: Storage) -> list[dict[str, str]]:
+    """Tables beside the page, with links that work wherever the results are copied."""
+    found = [
+        entry
+        for folder in ("scores/", "profiles/", "plan/", "image_measurements/")
+        for entry in storage.entries(folder)
+    ]
+    return [
+        {"key": entry.key, "link": f"../{entry.key}", "size": f"{entry.size / 1e6:.1f} MB"}
+        for entry in found
+        if entry.key.endswith((".parquet", ".csv")) and entry.key.count("/") <= 3
+    ]
+
+
+def _png_element(data: bytes, title: str) -> Any:
+    source = base64.b64encode(data).decode()
+    return jinja2.filters.Markup(f'<img alt="{html.escape(title)}" src="data:image/png;base64,{source}">')

@@ -1,0 +1,91 @@
+"""How far a run is: every well of the plan with what is known of it. Works while the run goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import cells, ledger
+from pipeline.plan import read_wells
+from pipeline.run_record import Run
+from pipeline.screen import Plate
+
+#: states of a well, in the order they are shown; "waiting" is a well that nothing is known of yet
+STATES = ("measured", "no_cells", "failed", "excluded", "not_imaged", "waiting")
+
+
+def well_states(run: Run) -> pd.DataFrame:
+    """One row a planned well: the plan's columns, then `state`, `n_cells`, `n_unmatched`, `sites_used`, `why`.
+
+    A published plate answers from its publication; of the others the ledger is read.
+    """
+    known = {
+        (*plate, entry["well"]): entry
+        for plate in run.plates
+        for entry in ledger.read_entries(run.storage, plate, run.settings12)
+    }
+    table = read_wells(run.storage)
+    rows = [
+        _row(known.get(key), sites)
+        for *key, sites in table[["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "sites"]].itertuples(
+            index=False, name=None
+        )
+        for key in [tuple(key)]
+    ]
+    return pd.concat([table, pd.DataFrame(rows, index=table.index)], axis=1)
+
+
+def counts(wells: pd.DataFrame) -> pd.DataFrame:
+    """Wells by plate and state, plates in the plan's order."""
+    by_plate = wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False)["state"]
+    return by_plate.value_counts().unstack(fill_value=0).reindex(columns=list(STATES), fill_value=0)
+
+
+def show_status(run: Run, console: Console, *, every_well: bool = False) -> None:
+    wells = well_states(run)
+    table = Table(title=f"{run.config.screen.name} at {run.storage.location}")
+    for name in ("plate", *STATES, "cells", "published"):
+        table.add_column(name, justify="left" if name == "plate" else "right")
+    cell_counts = wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False)["n_cells"].sum()
+    for where, row in counts(wells).iterrows():
+        plate = Plate(*where)
+        published = "yes" if cells.is_published(run.storage, plate) else ""
+        table.add_row(plate.key, *(str(row[state] or "") for state in STATES), f"{cell_counts[where]:,}", published)
+    console.print(table)
+
+    found = Counter(wells["state"])
+    console.print(", ".join(f"{found[state]:,} {state.replace('_', ' ')}" for state in STATES if found[state]))
+    attempts = ledger.read_attempts(run.storage)
+    if attempts:
+        seconds = pd.Series([attempt["seconds"] for attempt in attempts])
+        memory = max(attempt["peak_memory_mb"] for attempt in attempts)
+        console.print(
+            f"{len(attempts):,} attempts, median {seconds.median():.1f} s a well, longest {seconds.max():.0f} s, "
+            f"largest memory {memory:,.0f} MB"
+        )
+    wrong = wells[wells["why"] != ""]
+    for well in wrong.itertuples() if every_well else wrong.head(20).itertuples():
+        console.print(
+            f"[bold]{well.Metadata_Batch}/{well.Metadata_Plate} {well.Metadata_Well}[/] {well.state}: {well.why}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(wrong) > 20 and not every_well:
+        console.print(f"... and {len(wrong) - 20} more; --wells lists them all")
+
+
+def _row(entry: ledger.Entry | None, sites: int) -> dict[str, Any]:
+    if entry is None:
+        state = "waiting" if sites else "not_imaged"
+        return {"state": state, "n_cells": 0, "n_unmatched": 0, "sites_used": 0, "why": ""}
+    return {
+        "state": entry["state"],
+        "n_cells": entry["n_cells"],
+        "n_unmatched": entry["n_unmatched"],
+        "sites_used": len(entry["sites_used"]),
+        "why": ledger.why(entry),
+    }
