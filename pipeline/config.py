@@ -10,10 +10,10 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import ConfigError
 from pipeline.storage import Location
@@ -36,6 +36,10 @@ class PerturbationTable(Section):
         description="Name given to wells whose sample is empty on the plate map, where that means a negative control "
         "(DMSO on compound maps). None: an empty sample is an empty well.",
     )
+    columns: dict[str, str] = Field(
+        {}, description="Other names of its columns: {target_list: targets} reads target_list from targets."
+    )
+    missing: tuple[str, ...] = Field(("NA",), description="Texts that mean no value, besides the empty one.")
 
 
 class Screen(Section):
@@ -46,6 +50,12 @@ class Screen(Section):
     channels: dict[int, str] = Field(description="Channel number in the file names -> stain, e.g. {5: DNA}.")
     image_name: str = Field("Orig{channel}", description="How the pipeline file calls the image of a stain.")
     illumination_name: str = Field("Illum{channel}", description="How it calls its illumination function.")
+    sources: Literal["images", "load_data"] = Field(
+        "images",
+        description="Where the sites come from: `images`: image folders named <plate>__<time>-Measurement<n>; "
+        "`load_data`: workspace/load_data_csv/<batch>/<plate>/load_data.csv, for any other naming.",
+    )
+    plane: int | None = Field(None, ge=1, description="Plane to measure, where the images have several (p01, p02...).")
     batch: str | None = Field(None, description="Batch of plates whose image folder lies in no batch folder.")
     plates: Path | None = Field(
         None, description="CSV with one row per imaging of a plate: batch, plate, plate_map_name and conditions."
@@ -58,10 +68,37 @@ class Screen(Section):
     columns: dict[str, str] = Field(
         {}, description="Other names of columns of `plates`: {modality: perturbation} reads modality from perturbation."
     )
-    groups: dict[str, dict[str, list[str]]] = Field(
-        {}, description="Named groups of plates, e.g. primary: column -> values a plate must have to belong."
+    groups: dict[str, tuple[dict[str, tuple[str, ...]], ...]] = Field(
+        {},
+        description="Named groups of plates, e.g. primary. A plate belongs if it fits one of the group's rules; a rule "
+        "gives for columns of `plates` the values that fit, e.g. {batch: [B1], density: ['100']}.",
     )
     published: Path | None = Field(None, description="Folder with the published scores, for `paper-check`.")
+
+    @field_validator("channels")
+    @classmethod
+    def _one_number_a_stain(cls, channels: dict[int, str]) -> dict[int, str]:
+        twice = {stain for stain in channels.values() if list(channels.values()).count(stain) > 1}
+        if twice or not channels:
+            raise ValueError(f"each stain needs one number of its own: {', '.join(sorted(twice)) or 'there is none'}")
+        return channels
+
+    @field_validator("image_name", "illumination_name")
+    @classmethod
+    def _holds_the_stain(cls, pattern: str) -> str:
+        if "{channel}" not in pattern:
+            raise ValueError("must hold {channel}, in whose place the stain is put, as in Orig{channel}")
+        return pattern
+
+    @property
+    def image_names(self) -> dict[int, str]:
+        """Channel number -> what the pipeline file calls its image, e.g. {5: "OrigDNA"}."""
+        return {number: self.image_name.format(channel=stain) for number, stain in self.channels.items()}
+
+    @property
+    def illumination_names(self) -> dict[int, str]:
+        """Channel number -> what the pipeline file calls its illumination function, e.g. {5: "IllumDNA"}."""
+        return {number: self.illumination_name.format(channel=stain) for number, stain in self.channels.items()}
 
 
 class Subset(Section):
@@ -245,9 +282,6 @@ def load_config(source: str | Path, **overrides: Any) -> Config:
         values["screen"] = _read_screen(values["screen"], path.parent)
     elif isinstance(values.get("screen"), dict):
         values["screen"] = _with_paths(Screen, values["screen"], path.parent)
-    for key in ("images", "results"):
-        if isinstance(values.get(key), str):
-            values[key] = {"url": values[key]}
     values = _with_paths(Config, values, path.parent)
     try:
         return Config.model_validate(values)
@@ -293,10 +327,11 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
         value, kind = values.get(name), field.annotation
         if isinstance(value, str) and kind in (Path, Path | None):
             values[name] = (folder / value).absolute()
-        elif kind is Location or kind == Location | None:
-            url = value.get("url") if isinstance(value, dict) else value
-            if isinstance(url, str) and "://" not in url:
-                values[name] = {**(value if isinstance(value, dict) else {}), "url": str((folder / url).absolute())}
+        elif kind in (Location, Location | None) and isinstance(value, str | dict):
+            place = {"url": value} if isinstance(value, str) else dict(value)
+            if isinstance(url := place.get("url"), str) and "://" not in url:
+                place["url"] = str((folder / url).absolute())
+            values[name] = place
         elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Screen:
             values[name] = _with_paths(kind, value, folder) if value is not None else value
             if value is None:
@@ -310,16 +345,22 @@ def _explain(model: type[BaseModel], item: Any) -> str:
     """One complaint of pydantic's, in our words."""
     where = [str(part) for part in item["loc"]]
     if item["type"] == "extra_forbidden":
-        section: Any = model
+        section: type[BaseModel] | None = model
         for part in where[:-1]:
-            kind = section.model_fields[part].annotation if part in getattr(section, "model_fields", {}) else None
-            section = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+            if section is not None and not part.isdecimal():  # a number is a place in a list
+                section = _section_of(section.model_fields[part].annotation)
         valid = list(section.model_fields) if section is not None else []
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else f" Valid keys: {', '.join(valid)}." if valid else ""
         return f"  {'.'.join(where)}: unknown key.{hint}"
     found = "" if item["type"] == "missing" else f" (found {item['input']!r})"
     return f"  {'.'.join(where)}: {item['msg']}{found}"
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The model in a field's type: itself, one of several, or in a tuple of them."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _fingerprint(path: Annotated[Path, "file or folder"]) -> str:

@@ -1,0 +1,121 @@
+"""What the metadata names and the images lack, and the reverse: a sentence each, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from pipeline.screen import Plate
+
+#: kinds of findings -> what to call them in a listing; the most serious first
+KINDS = {
+    "plate_unusable": "Plates of which no site can be measured",
+    "plate_not_imaged": "Plates in the plates table without images",
+    "plate_not_in_table": "Plates with images, but not in the plates table: left out",
+    "no_negative_controls": "Plates without negative controls",
+    "unreadable": "Plates of which no image could be read",
+    "image_missing": "Sites with images missing",
+    "empty_file": "Image files without content",
+    "site_missing": "Wells with sites missing",
+    "well_not_imaged": "Wells on the plate map without images",
+    "well_not_on_map": "Wells with images, but not on the plate map",
+    "sample_unknown": "Samples on a plate map without annotation",
+    "not_in_load_data": "Images that load_data does not name: left out",
+    "unknown_channel": "Channels that the channel map does not name: left out",
+    "extra_file": "Files that are no image of a well: left out",
+}
+
+
+class Finding(NamedTuple):
+    """`what` is a sentence that stands alone; the rest says where, as far as it is about one place."""
+
+    kind: str
+    batch: str
+    plate: str
+    what: str
+    well: str = ""
+    site: int | None = None
+    file: str = ""
+
+
+def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
+    """One row a finding: kind, batch, plate, what, well, site (Int64), file. Most serious kinds first."""
+    table = pd.DataFrame(list(findings), columns=list(Finding._fields)).astype({"site": "Int64"})
+    return table.sort_values("kind", key=lambda kind: kind.map(list(KINDS).index), kind="stable", ignore_index=True)
+
+
+def check_plates(named: Iterable[Plate], imaged: Iterable[Plate]) -> Iterator[Finding]:
+    """Plates that only the plates table, or only the listing, knows."""
+    named, imaged = list(named), list(imaged)
+    for plate in sorted(set(named) - set(imaged)):
+        elsewhere = sorted(other.batch for other in imaged if other.plate == plate.plate)
+        hint = f"; there are images of a plate of this name in {', '.join(elsewhere)}" if elsewhere else ""
+        what = f"The plates table names {plate}, of which there are no images{hint}."
+        yield Finding("plate_not_imaged", *plate, what)
+    for plate in sorted(set(imaged) - set(named)):
+        what = f"There are images of {plate}, which the plates table does not name: the plate is left out."
+        yield Finding("plate_not_in_table", *plate, what)
+
+
+def check_wells(plate: Plate, wells: pd.DataFrame) -> Iterator[Finding]:
+    """`wells`: the rows of this plate. Wells that only its map, or only the listing, knows."""
+    on_map = wells["on_map"]
+    if not on_map.any():
+        return  # the plate has no map
+    for well in wells.loc[on_map & (wells["sites"] == 0), "Metadata_Well"]:
+        yield Finding("well_not_imaged", *plate, f"{plate} {well} is on the plate map and has no images.", well)
+    for well in wells.loc[~on_map, "Metadata_Well"]:
+        what = f"{plate} {well} has images and is not on the plate map: nobody knows what is in it."
+        yield Finding("well_not_on_map", *plate, what, well)
+    if not (wells.loc[on_map, "Metadata_control_type"] == "negcon").any():
+        what = (
+            f"{plate} has no well with control_type negcon: its profiles cannot be compared with negative controls. "
+            "Give the annotation table a control_type, or set negcon_name where an empty sample means one."
+        )
+        yield Finding("no_negative_controls", *plate, what)
+
+
+def check_sites(plate: Plate, sites: pd.DataFrame, needed: Iterable[str]) -> Iterator[Finding]:
+    """Sites and images that are missing on this plate.
+
+    A site is missing where another well of the plate has it: how many there should be is written nowhere.
+    `needed`: names of the images without which a site cannot be measured.
+    """
+    if sites.empty:
+        return
+    usual = set(sites["Metadata_Site"])
+    for well, have in sites.groupby("Metadata_Well", sort=False)["Metadata_Site"]:
+        if lacking := sorted(usual - set(have)):
+            what = f"{plate} {well} lacks {_sites(lacking)}, which other wells of the plate have."
+            yield Finding("site_missing", *plate, what, str(well), lacking[0] if len(lacking) == 1 else None)
+
+    needed = list(needed)
+    missing = sites[[f"Key_{name}" for name in needed]].isna().set_axis(needed, axis="columns")
+    if missing.any(axis=1).all():
+        never = [name for name in needed if missing[name].all()]
+        why = f"{', '.join(never)} missing everywhere" if never else "each site lacks one or another"
+        what = f"{plate}: no site has all images the pipeline needs ({why}). None of its wells can be measured."
+        yield Finding("plate_unusable", *plate, what)
+    incomplete = missing.any(axis=1)
+    for row, lacks in zip(
+        sites[incomplete].itertuples(index=False), missing[incomplete].itertuples(index=False), strict=True
+    ):
+        names = ", ".join(name for name, lack in zip(needed, lacks, strict=True) if lack)
+        where = f"{plate} {row.Metadata_Well} site {row.Metadata_Site}"
+        yield Finding(
+            "image_missing", *plate, f"{where} lacks {names}.", str(row.Metadata_Well), int(str(row.Metadata_Site))
+        )
+
+    for name in needed:
+        for row in sites.loc[sites[f"Size_{name}"] == 0, ["Metadata_Well", "Metadata_Site", f"Key_{name}"]].itertuples(
+            index=False
+        ):
+            well, site, key = row
+            what = f"{plate} {well} site {site}: the file of {name} has no content."
+            yield Finding("empty_file", *plate, what, str(well), int(str(site)), str(key))
+
+
+def _sites(numbers: list[int]) -> str:
+    return f"site{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

@@ -1,0 +1,189 @@
+"""From a config to the plan of its run: every site with its images, every well with what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from pipeline.config import Config, Screen, Subset
+from pipeline.errors import ConfigError
+from pipeline.plan import gallery, load_data
+from pipeline.plan.checks import Finding, check_plates, check_sites, check_wells, findings_table
+from pipeline.plan.metadata import plate_list, screen_plates, screen_wells
+from pipeline.plan.probe import probe
+from pipeline.plan.subset import choose_plates, choose_sites, choose_wells
+from pipeline.screen import Plate, plate_size, well_position
+from pipeline.storage import Storage, open_storage
+
+KEYS = ["Metadata_Batch", "Metadata_Plate"]
+WELL = [*KEYS, "Metadata_Well"]
+
+#: where the sites of a screen come from; both have `find` and `images`
+SOURCES = {"images": gallery, "load_data": load_data}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do.
+
+    `sites`: one row a site that has images: Metadata_Batch, Metadata_Plate, Metadata_Well, Metadata_Site (int), and
+    for each image of the channel map `Key_<image>` (below config.images; NaN where missing), `Size_<image>` (Int64),
+    `ETag_<image>` (the MD5 of the file, where the store has it).
+    `wells`: one row a well, on the plate map or imaged: see `screen_wells`; and `sites`, how many of it have images.
+    `plates`: one row a plate that has images: its row of the plates table; `image_folder`, `plate_size` (96, 384 or
+    1536), `image_height`, `image_width`, `image_dtype` (of the first image that can be read); for every published
+    illumination function `Key_<function>`, `Size_<function>`, `ETag_<function>`.
+    `findings`: see `findings_table`.
+    """
+
+    sites: pd.DataFrame
+    wells: pd.DataFrame
+    plates: pd.DataFrame
+    findings: pd.DataFrame
+
+    @property
+    def plate_list(self) -> list[Plate]:
+        return plate_list(self.plates)
+
+    def plate_wells(self, plate: Plate) -> list[str]:
+        """All wells of a plate, imaged or not, row by row."""
+        return list(of_plate(self.wells, plate)["Metadata_Well"])
+
+
+class PlateImages(NamedTuple):
+    """One plate as listed. `about`: what its images add to its row of the plates table."""
+
+    plate: Plate
+    sites: pd.DataFrame
+    about: dict[str, object]
+    findings: list[Finding]
+
+
+def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
+    """List the images, join the metadata, check one against the other.
+
+    `needed`: the images without which a site cannot be measured (of an engine's inputs, those in the channel map);
+    default: all of the channel map. What is missing is a finding and stops nothing. Raises `ConfigError` where there
+    is nothing to measure, or where tables, names or folders leave open what is meant.
+    """
+    screen, storage = config.screen, open_storage(config.images)
+    source = SOURCES[screen.sources]
+    table, found = screen_plates(screen), source.find(storage, screen)
+    if chosen := choose_plates(config.subset.plates, screen, table, found):
+        table = table[[plate in chosen for plate in plate_list(table)]]
+        found = {plate: place for plate, place in found.items() if plate in chosen}
+    findings: list[Finding] = []
+    if screen.plates is not None:
+        named = plate_list(table)
+        findings += check_plates(named, found)
+        found = {plate: place for plate, place in found.items() if plate in set(named)}
+    else:
+        table = _bare_table(table, found)
+
+    folders = dict(zip(plate_list(table), table.get("Metadata_image_folder", [""] * len(table)), strict=True))
+    with ThreadPoolExecutor(gallery.REQUESTS) as pool:
+        listed = list(
+            pool.map(
+                lambda plate: _list(
+                    storage, screen, plate, source.images(storage, screen, plate, found[plate], folders[plate])
+                ),
+                sorted(found),
+            )
+        )
+    for one in listed:
+        findings += one.findings
+    listed = [one for one in listed if len(one.sites)]
+    if not listed:
+        reasons = " ".join(finding.what for finding in findings[:3])
+        raise ConfigError(f"There is nothing to measure below {config.images}. {reasons}".strip())
+
+    plates = _plates(table, listed, screen)
+    on_map, unknown = screen_wells(screen, plates[table.columns])
+    sites = pd.concat([one.sites for one in listed], ignore_index=True)
+    plates["plate_size"] = _plate_sizes(plates, on_map, sites)
+    on_map, sites = _chosen(config.subset, on_map, sites)
+    wells = _with_imaged(on_map, sites, plates[table.columns])
+
+    findings += unknown
+    needed = list(screen.image_names.values()) if needed is None else list(needed)
+    sites_of = dict(list(sites.groupby(KEYS, sort=False)))
+    for key, own in wells.groupby(KEYS, sort=False):
+        plate = Plate(*map(str, key))
+        findings += check_wells(plate, own)
+        findings += check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
+    return Plan(sites, wells.drop(columns="on_map"), plates, findings_table(findings))
+
+
+def of_plate(table: pd.DataFrame, plate: Plate) -> pd.DataFrame:
+    return table[(table["Metadata_Batch"] == plate.batch) & (table["Metadata_Plate"] == plate.plate)]
+
+
+def _bare_table(table: pd.DataFrame, found: Iterable[Plate]) -> pd.DataFrame:
+    """Where a screen has no plates table, the plates are those there are images of, and nothing else is known."""
+    return pd.DataFrame(sorted(found), columns=KEYS).reindex(columns=table.columns, fill_value="")
+
+
+def _list(
+    storage: Storage, screen: Screen, plate: Plate, source: tuple[gallery.PlateFolder, pd.DataFrame, list[Finding]]
+) -> PlateImages:
+    folder, images, findings = source
+    sites = gallery.site_table(plate, images, screen.image_names.values())
+    if sites.empty and not any(finding.kind == "plate_not_imaged" for finding in findings):
+        findings = [*findings, Finding("plate_not_imaged", *plate, f"{plate}: there are no images in {folder.prefix}.")]
+    about, unreadable = probe(storage, plate, images["key"])
+    about |= {"image_folder": folder.prefix, **gallery.list_illumination(storage, folder, screen)}
+    return PlateImages(plate, sites, about, [*findings, *unreadable])
+
+
+def _plates(table: pd.DataFrame, listed: list[PlateImages], screen: Screen) -> pd.DataFrame:
+    """The rows of the plates that have images, in the order of the table, with what the images add."""
+    names = [f"{part}_{name}" for name in screen.illumination_names.values() for part in ("Key", "Size", "ETag")]
+    sizes = [f"Size_{name}" for name in screen.illumination_names.values()]
+    columns = [*KEYS, "image_folder", "image_height", "image_width", "image_dtype", *names]
+    about = pd.DataFrame([dict(zip(KEYS, one.plate, strict=True)) | one.about for one in listed]).reindex(
+        columns=columns
+    )
+    about = about.astype(
+        {name: "Int64" if name in ("image_height", "image_width", *sizes) else gallery.TEXT for name in columns}
+    )
+    return table.merge(about, on=KEYS)
+
+
+def _plate_sizes(plates: pd.DataFrame, on_map: pd.DataFrame, sites: pd.DataFrame) -> list[int]:
+    wells = pd.concat([on_map[WELL], sites[WELL]]).drop_duplicates()
+    sizes = wells.groupby(KEYS)["Metadata_Well"].agg(lambda names: plate_size(list(names)))
+    return [int(sizes[plate]) for plate in plate_list(plates)]
+
+
+def _chosen(subset: Subset, on_map: pd.DataFrame, sites: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The subset's wells and sites."""
+    if subset.wells:
+        wells = choose_wells(subset.wells, pd.concat([on_map["Metadata_Well"], sites["Metadata_Well"]]))
+        on_map, sites = on_map[on_map["Metadata_Well"].isin(wells)], sites[sites["Metadata_Well"].isin(wells)]
+    if subset.sites:
+        sites = sites[sites["Metadata_Site"].isin(choose_sites(subset.sites, sites["Metadata_Site"]))]
+    return on_map.reset_index(drop=True), sites.reset_index(drop=True)
+
+
+def _with_imaged(on_map: pd.DataFrame, sites: pd.DataFrame, plates: pd.DataFrame) -> pd.DataFrame:
+    """The wells of the maps and those that only have images, of which nothing is known; with `sites` and `on_map`."""
+    counts = sites.groupby(WELL, sort=False).size().rename("sites").reset_index()
+    wells = on_map.merge(counts, on=WELL, how="left").assign(on_map=True)
+    others = counts.merge(on_map[WELL], on=WELL, how="left", indicator=True)
+    others = others[others.pop("_merge") == "left_only"].assign(on_map=False)
+    others = plates.drop(columns="Metadata_image_folder", errors="ignore").merge(others, on=KEYS)
+    positions = [well_position(name) for name in others["Metadata_Well"]]
+    others["Metadata_Row"], others["Metadata_Column"] = zip(*positions, strict=True) if positions else ([], [])
+    both = pd.concat([wells, others], ignore_index=True)
+    numbers = ["Metadata_Row", "Metadata_Column", "sites"]
+    both[numbers] = both[numbers].fillna(0).astype("int64")
+    texts = [name for name in both.columns if name not in (*numbers, "on_map")]
+    both[texts] = both[texts].astype(gallery.TEXT).fillna("")
+    both["on_map"] = both["on_map"].astype(bool)
+    order = {plate: place for place, plate in enumerate(plate_list(plates))}
+    both["order"] = [order[plate] for plate in plate_list(both)]
+    return both.sort_values(["order", "Metadata_Row", "Metadata_Column"], ignore_index=True).drop(columns="order")
