@@ -1,0 +1,34 @@
+"""The native engine: the modules of the CPJUMP1 pipelines, re-implemented to give CellProfiler's numbers fast.
+
+It reads the same `.cppipe`, and gives the same label images and the same columns with the same values as
+CellProfiler 4.2.8; `docs/native-engine.md` lists the few values that can differ, why, and by how much.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.engines.native.engine import NativeEngine
+
+#: limits that other engines know and that have no meaning here: nothing runs outside the calling thread
+IGNORED_LIMITS = frozenset({"time_limit_seconds", "memory_limit_bytes", "recycle_after_sites", "python"})
+
+__all__ = ["NativeEngine", "open", "warm_up"]
+
+
+def open(cppipe: str, **limits: Any) -> NativeEngine:
+    """Open the engine on the text of a pipeline.
+
+    Raises `CppipeError` naming the first module or setting that it does not support, and the way out.
+    """
+    unknown = sorted(set(limits) - IGNORED_LIMITS)
+    if unknown:
+        raise TypeError(f"the native engine knows no limit named {', '.join(unknown)}")
+    return NativeEngine(cppipe)
+
+
+def warm_up() -> None:
+    """Compile every kernel, or load it from the cache of an earlier process (for a worker's image)."""
+    from pipeline.engines.native.warm import warm_up
+
+    warm_up()

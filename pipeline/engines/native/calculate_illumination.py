@@ -1,0 +1,188 @@
+"""CorrectIlluminationCalculate: an illumination function from one image, or from the mean of many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from pipeline.engines.native import smoothing
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.workspace import Workspace
+
+#: the part of the darkest pixels that rescaling leaves out (CellProfiler's ROBUST_FACTOR)
+ROBUST_FACTOR = 0.02
+
+
+def compile(settings: Settings) -> CalculateIllumination:
+    if settings.choice("Calculate function for each image individually, or based on all images?", ("Each",)) != "Each":
+        raise AssertionError
+    for name in ("Dilate objects in the final averaged image?", "Retain the averaged image?"):
+        settings.choice(name, ("No",))
+    settings.choice("Retain the dilated image?", ("No",))
+    smoothing_method = settings.choice(
+        "Smoothing method", ("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average")
+    )
+    return CalculateIllumination(
+        image=settings.text("Select the input image"),
+        function=settings.text("Name the output image"),
+        background=settings.choice("Select how the illumination function is calculated", ("Regular", "Background"))
+        == "Background",
+        block_size=settings.integer("Block size"),
+        rescale=settings.choice("Rescale the illumination function?", ("Yes", "No", "Median")),
+        smoothing_method=smoothing_method,
+        width_method=settings.choice(
+            "Method to calculate smoothing filter size", ("Manually", "Object size", "Automatic")
+        ),
+        object_width=settings.number_of("Approximate object diameter"),
+        filter_size=settings.number_of("Smoothing filter size"),
+    )
+
+
+@dataclass(frozen=True)
+class CalculateIllumination:
+    image: str
+    function: str
+    background: bool
+    block_size: int
+    rescale: str
+    smoothing_method: str
+    width_method: str
+    object_width: float
+    filter_size: float
+
+    objects_in = objects_out = ()
+
+    @property
+    def images_in(self) -> tuple[str, ...]:
+        return (self.image,)
+
+    @property
+    def images_out(self) -> tuple[str, ...]:
+        return (self.function,)
+
+    def features(self) -> dict[str, list[str]]:
+        return {}
+
+    def run(self, site: Workspace) -> None:
+        site.images[self.function] = self.illumination(site.images[self.image])
+
+    def illumination(self, image: np.ndarray) -> np.ndarray:
+        """The illumination function of one image, or of the mean of many: float32 (y, x)."""
+        sigma = self._filter_size(image.shape) / 2.35
+        match self.smoothing_method:
+            case "Gaussian Filter" if self.background:
+                smoothed = smooth_blocks(image, self.block_size, sigma)
+            case "Gaussian Filter":
+                smoothed = smoothing.smooth(image, sigma)
+            case method:
+                source = expand_blocks(*block_minima(image, self.block_size)) if self.background else image
+                smoothed = source
+                if method == "Median Filter":
+                    # CellProfiler takes the median of 16-bit steps, and divides by their maximum afterwards.
+                    steps = (source * np.float32(65535)).astype(np.uint16)
+                    smoothed = disk_median(steps, max(1, int(sigma + 0.5))).astype(np.float32) / np.float32(65535)
+                elif method == "Smooth to Average":
+                    smoothed = np.full(source.shape, np.mean(source))
+        return rescaled(smoothed.astype(np.float32), self.rescale)
+
+    def _filter_size(self, shape: tuple[int, ...]) -> float:
+        match self.width_method:
+            case "Manually":
+                return self.filter_size
+            case "Object size":
+                return self.object_width * 2.35 / 3.5
+        return min(30, float(max(shape)) / 40.0)
+
+
+def rescaled(function: np.ndarray, how: str) -> np.ndarray:
+    """Divide by the robust minimum ("Yes", raising darker pixels to it), by the median, or not at all ("No")."""
+    positive = function[function > 0]
+    if how == "No" or positive.size == 0:
+        return function
+    place = int(positive.size * ROBUST_FACTOR) if how == "Yes" else int(positive.size / 2)
+    divisor = np.partition(positive, place)[place]
+    if how == "Yes":
+        function = np.maximum(function, divisor)
+    return function / divisor
+
+
+def smooth_blocks(image: np.ndarray, block_size: int, sigma: float) -> np.ndarray:
+    """`smoothing.smooth` of the image whose pixels are the minimum of their block: float64 (y, x)."""
+    minima, rows, columns = block_minima(image, block_size)
+    weights = smoothing.gaussian_weights(sigma)
+    # Along y all columns of a block are one column.
+    by_block = smoothing.filter_columns(np.ascontiguousarray(minima[rows]), weights)
+    filtered = smoothing.filter_rows(np.ascontiguousarray(by_block[:, columns]), weights)
+    return smoothing.normalise(filtered, *smoothing.coverage(image.shape, weights))
+
+
+def block_minima(image: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(minimum of each block, the block row of each y, the block column of each x).
+
+    There are floor(length / block_size) blocks a side, all of nearly the same size (centrosome's `block`).
+    """
+    rows, columns = (
+        (np.arange(length) * (max(int(length / block_size), 1) / length)).astype(np.int64) for length in image.shape
+    )
+    return minima_of(image, rows, columns), rows, columns
+
+
+def expand_blocks(minima: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return minima[np.ix_(rows, columns)]
+
+
+@njit(nogil=True, cache=True)
+def minima_of(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    minima = np.full((rows[-1] + 1, columns[-1] + 1), np.float32(np.inf), np.float32)
+    for y in range(image.shape[0]):
+        line = minima[rows[y]]
+        for x in range(image.shape[1]):
+            line[columns[x]] = min(line[columns[x]], image[y, x])
+    return minima
+
+
+@njit(nogil=True, cache=True)
+def disk_median(steps: np.ndarray, radius: int) -> np.ndarray:
+    """Median of a uint16 image in a disk x² + y² <= radius², cut at the border; the upper of two middle values.
+
+    A histogram slides along each row (Huang, Yang & Tang 1979, doi:10.1109/TASSP.1979.1163188), kept at two
+    resolutions so that the median is found in two short walks.
+    """
+    height, width = steps.shape
+    median = np.empty_like(steps)
+    half = np.empty(2 * radius + 1, np.int64)
+    for dy in range(-radius, radius + 1):
+        half[dy + radius] = int(np.sqrt(radius * radius - dy * dy))
+    fine, coarse = np.zeros(65536, np.int32), np.zeros(256, np.int32)
+    for y in range(height):
+        fine[:] = 0
+        coarse[:] = 0
+        count = 0
+        top, bottom = max(0, y - radius), min(height, y + radius + 1)
+        for x in range(-radius, width):
+            for yy in range(top, bottom):
+                reach = half[yy - y + radius]
+                arriving, leaving = x + reach, x - reach - 1
+                # Before the first pixel of the row the window fills up from the left.
+                if arriving < width and arriving >= 0:
+                    fine[steps[yy, arriving]] += 1
+                    coarse[steps[yy, arriving] >> 8] += 1
+                    count += 1
+                if leaving >= 0:
+                    fine[steps[yy, leaving]] -= 1
+                    coarse[steps[yy, leaving] >> 8] -= 1
+                    count -= 1
+            if x < 0:
+                continue
+            before, group = 0, 0
+            while before + coarse[group] <= count // 2:
+                before += coarse[group]
+                group += 1
+            value = group << 8
+            while before + fine[value] <= count // 2:
+                before += fine[value]
+                value += 1
+            median[y, x] = value
+    return median

@@ -1,0 +1,121 @@
+"""ImageMath: arithmetic on one or several images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.workspace import Workspace
+
+OF_ONE = ("None", "Invert", "Log transform (base 2)", "Log transform (legacy)")
+OF_MANY = ("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum")
+
+
+def compile(settings: Settings) -> ImageMath:
+    operation = settings.choice("Operation", OF_ONE + OF_MANY)
+    # Operands are named "Select the first image", "Select the second image", and so on.
+    names = [value for key, value in settings.pairs if key.startswith("Select the ") and key.endswith("image")]
+    kinds = settings.texts("Image or measurement?")
+    factors = [
+        float(value) for key, value in settings.pairs if key.startswith("Multiply the ") and key.endswith("image by")
+    ]
+    if operation in OF_ONE:
+        names, kinds, factors = names[:1], kinds[:1], factors[:1]
+    if any(kind != "Image" for kind in kinds):
+        settings.refuse('"Image or measurement?: Measurement" is not supported')
+    if not settings.yes("Ignore the image masks?"):
+        pass  # images of a site have no masks here
+    return ImageMath(
+        operation=operation,
+        operands=tuple(names),
+        factors=tuple(factors),
+        result=settings.text("Name the output image"),
+        exponent=settings.number_of("Raise the power of the result by"),
+        factor=settings.number_of("Multiply the result by"),
+        addend=settings.number_of("Add to result"),
+        clip_low=settings.yes("Set values less than 0 equal to 0?"),
+        clip_high=settings.yes("Set values greater than 1 equal to 1?"),
+        replace_nan=settings.yes("Replace invalid values with 0?"),
+    )
+
+
+@dataclass(frozen=True)
+class ImageMath:
+    operation: str
+    operands: tuple[str, ...]
+    factors: tuple[float, ...]
+    result: str
+    exponent: float
+    factor: float
+    addend: float
+    clip_low: bool
+    clip_high: bool
+    replace_nan: bool
+
+    objects_in = objects_out = ()
+
+    @property
+    def images_in(self) -> tuple[str, ...]:
+        return self.operands
+
+    @property
+    def images_out(self) -> tuple[str, ...]:
+        return (self.result,)
+
+    def features(self) -> dict[str, list[str]]:
+        return {}
+
+    def run(self, site: Workspace) -> None:
+        operands = [site.images[name] for name in self.operands]
+        if len({image.shape for image in operands}) > 1:
+            raise ValueError(f"{', '.join(self.operands)} differ in shape: {[image.shape for image in operands]}")
+        operands = [
+            image if factor == 1 else image * np.float32(factor)
+            for image, factor in zip(operands, self.factors, strict=True)
+        ]
+        result = self._combine(operands)
+        if self.exponent != 1:
+            result = result ** np.float32(self.exponent)
+        if self.factor != 1:
+            result = result * np.float32(self.factor)
+        if self.addend != 0:
+            result = result + np.float32(self.addend)
+        # No step writes into an image, so that one that needs no change may be the operand itself.
+        if self.clip_low and (low := result < 0).any():
+            result = np.where(low, np.float32(0), result)
+        if self.clip_high and (high := result > 1).any():
+            result = np.where(high, np.float32(1), result)
+        if self.replace_nan and (invalid := np.isnan(result)).any():
+            result = np.where(invalid, np.float32(0), result)
+        site.images[self.result] = result
+
+    def _combine(self, operands: list[np.ndarray]) -> np.ndarray:
+        result = operands[0]
+        match self.operation:
+            case "Invert":
+                return np.float32(1) - result
+            case "Log transform (base 2)":
+                return np.log2(result + np.float32(1))
+            case "Log transform (legacy)":
+                return np.log2(result)
+        for operand in operands[1:]:
+            match self.operation:
+                case "Add" | "Average":
+                    result = result + operand
+                case "Subtract":
+                    result = result - operand
+                case "Absolute Difference":
+                    result = np.abs(result - operand)
+                case "Multiply":
+                    result = result * operand
+                case "Divide":
+                    result = result / operand
+                case "Minimum":
+                    result = np.minimum(result, operand)
+                case "Maximum":
+                    result = np.maximum(result, operand)
+        if self.operation == "Average":
+            result = result / np.float32(sum(self.factors))
+        return result

@@ -1,0 +1,262 @@
+"""Label images: outlines, holes, distances, parents."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from scipy import ndimage
+
+
+@njit(nogil=True, cache=True)
+def look_up(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """`table[labels]` as int32."""
+    result = np.empty(labels.shape, np.int32)
+    source, to = labels.ravel(), result.ravel()
+    for k in range(source.size):
+        to[k] = table[source[k]]
+    return result
+
+
+@njit(nogil=True, cache=True)
+def areas(labels: np.ndarray, count: int) -> np.ndarray:
+    """int64 (count + 1): pixels of each label, the background's first."""
+    pixels = np.zeros(count + 1, np.int64)
+    for label in labels.ravel():
+        pixels[label] += 1
+    return pixels
+
+
+def at_border(labels: np.ndarray) -> np.ndarray:
+    """The labels on the image's border, 0 included if it is there."""
+    return np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+
+
+@njit(nogil=True, cache=True)
+def outline(labels: np.ndarray) -> np.ndarray:
+    """bool (y, x): labelled pixels with another label among their 8 neighbours, or at the image's border."""
+    height, width = labels.shape
+    result = np.zeros((height, width), np.bool_)
+    for y in range(height):
+        for x in range(width):
+            label = labels[y, x]
+            if label == 0:
+                continue
+            if y == 0 or x == 0 or y == height - 1 or x == width - 1:
+                result[y, x] = True
+                continue
+            result[y, x] = (
+                labels[y - 1, x - 1] != label
+                or labels[y - 1, x] != label
+                or labels[y - 1, x + 1] != label
+                or labels[y, x - 1] != label
+                or labels[y, x + 1] != label
+                or labels[y + 1, x - 1] != label
+                or labels[y + 1, x] != label
+                or labels[y + 1, x + 1] != label
+            )
+    return result
+
+
+@njit(nogil=True, cache=True)
+def overlap(parents: np.ndarray, children: np.ndarray, n_parents: int, n_children: int) -> np.ndarray:
+    """For each child the parent with which it shares most pixels, the lower one of equals: int64 (n_children).
+
+    0 where a child lies outside all parents.
+    """
+    of_child = np.zeros(n_children + 1, np.int64)
+    for child in children.ravel():
+        of_child[child] += 1
+    starts = np.zeros(n_children + 2, np.int64)
+    starts[2:] = np.cumsum(of_child[1:])
+    pixels = np.empty(starts[-1], np.int64)
+    place = starts[:-1].copy()
+    flat_parents, flat_children = parents.ravel(), children.ravel()
+    for k in range(flat_children.size):
+        child = flat_children[k]
+        if child > 0:
+            pixels[place[child]] = flat_parents[k]
+            place[child] += 1
+    shared = np.zeros(n_parents + 1, np.int64)
+    best = np.zeros(n_children, np.int64)
+    for child in range(1, n_children + 1):
+        mine = pixels[starts[child] : starts[child + 1]]
+        for parent in mine:
+            shared[parent] += 1
+        for parent in mine:
+            if parent > 0 and (
+                best[child - 1] == 0
+                or shared[parent] > shared[best[child - 1]]
+                or (shared[parent] == shared[best[child - 1]] and parent < best[child - 1])
+            ):
+                best[child - 1] = parent
+        for parent in mine:
+            shared[parent] = 0
+    return best
+
+
+def children_of(parents_of_children: np.ndarray, n_parents: int) -> np.ndarray:
+    """int64 (n_parents): how many children each parent has."""
+    return np.bincount(parents_of_children, minlength=n_parents + 1)[1:]
+
+
+def fill_holes(labels: np.ndarray, *, only_background: bool = False) -> np.ndarray:
+    """Fill what lies inside an object (centrosome.cpmorphology.fill_labeled_holes): int32 (y, x).
+
+    Objects and 4-connected patches of background are regions of one map. A region is no hole if it is at the
+    border, touches background that is no hole, or touches two objects that are no holes. A hole takes the label
+    of the one object it touches, and what lies inside it takes the same. With `only_background` objects keep
+    their pixels.
+    """
+    background, n_background = ndimage.label(labels == 0)
+    n_objects = int(labels.max(initial=0))
+    regions = np.where(labels == 0, background + (n_objects + 1), labels).astype(np.int32)
+    n_regions = n_objects + n_background + 2
+    first, second = neighbouring(regions)
+    pairs = np.unique(np.concatenate([first * n_regions + second, second * n_regions + first]))
+    starts = np.searchsorted(pairs, np.arange(n_regions + 1) * n_regions)
+    at_edge = at_border(regions)
+    table = fill_table(pairs % n_regions, starts, at_edge[at_edge > 0], n_objects)
+    filled = look_up(regions, table)
+    return np.where(labels == 0, filled, labels).astype(np.int32) if only_background else filled
+
+
+@njit(nogil=True, cache=True)
+def neighbouring(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The regions on either side of every step between two 4-neighbours, repeated ones left out where cheap."""
+    height, width = regions.shape
+    first, second = [np.int64(0) for _ in range(0)], [np.int64(0) for _ in range(0)]
+    for y in range(height):
+        for x in range(width):
+            here = regions[y, x]
+            if x + 1 < width and regions[y, x + 1] != here:
+                first.append(np.int64(here))
+                second.append(np.int64(regions[y, x + 1]))
+            if y + 1 < height and regions[y + 1, x] != here:
+                if x > 0 and regions[y, x - 1] == here and regions[y + 1, x - 1] == regions[y + 1, x]:
+                    continue
+                first.append(np.int64(here))
+                second.append(np.int64(regions[y + 1, x]))
+    return np.array(first), np.array(second)
+
+
+@njit(nogil=True, cache=True)
+def fill_table(neighbours: np.ndarray, starts: np.ndarray, at_edge: np.ndarray, n_objects: int) -> np.ndarray:
+    """int32 (regions): what each region becomes. Regions above `n_objects` are background."""
+    n_regions = starts.size - 1
+    is_kept = np.zeros(n_regions, np.bool_)
+    touched = np.zeros(n_regions, np.int32)
+    to_do = np.empty(n_regions + 1, np.int64)
+    n_to_do = at_edge.size
+    for k in range(at_edge.size):
+        to_do[k] = at_edge[k]
+        is_kept[at_edge[k]] = True
+    while n_to_do > 0:
+        n_to_do -= 1
+        region = to_do[n_to_do]
+        for neighbour in neighbours[starts[region] : starts[region + 1]]:
+            if is_kept[neighbour]:
+                continue
+            if region <= n_objects:
+                if touched[neighbour] == 0:
+                    touched[neighbour] = region
+                    continue
+                if touched[neighbour] == region:
+                    continue
+            elif neighbour > n_objects:
+                continue
+            is_kept[neighbour] = True
+            to_do[n_to_do] = neighbour
+            n_to_do += 1
+    # What lies inside a hole becomes what the hole becomes.
+    for region in range(n_regions):
+        if not is_kept[region] and touched[region] != 0:
+            to_do[n_to_do] = region
+            n_to_do += 1
+    while n_to_do > 0:
+        n_to_do -= 1
+        region = to_do[n_to_do]
+        for neighbour in neighbours[starts[region] : starts[region + 1]]:
+            if touched[neighbour] == 0:
+                touched[neighbour] = touched[region]
+                to_do[n_to_do] = neighbour
+                n_to_do += 1
+    table = np.zeros(n_regions, np.int32)
+    for region in range(n_regions):
+        if not is_kept[region]:
+            table[region] = touched[region]
+        elif region <= n_objects:
+            table[region] = region
+    return table
+
+
+@njit(nogil=True, cache=True)
+def squared_distance(mask: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distance of every pixel of `mask` to the nearest pixel outside it: int32 (y, x), exact.
+
+    Meijster, Roerdink & Hesselink 2000, doi:10.1007/0-306-47025-X_36, run by run: what ends a run of pixels in a
+    row is nearer than anything behind it. Where the mask has no outside at all, the outside is the pixel above
+    the image's first one, as `scipy.ndimage.distance_transform_edt` has it.
+    """
+    height, width = mask.shape
+    far = np.int32(height + width)
+    result = np.zeros((height, width), np.int32)
+    for x in range(width):
+        if mask[0, x]:
+            result[0, x] = far
+    for y in range(1, height):
+        for x in range(width):
+            result[y, x] = min(result[y - 1, x] + 1, far) if mask[y, x] else 0
+    for y in range(height - 2, -1, -1):
+        for x in range(width):
+            result[y, x] = min(result[y, x], result[y + 1, x] + 1)
+    if result.min() == far:
+        for y in range(height):
+            for x in range(width):
+                result[y, x] = (y + 1) * (y + 1) + x * x
+        return result
+    line = np.empty(width + 2, np.int64)
+    vertex, begin = np.empty(width + 2, np.int64), np.empty(width + 2, np.int64)
+    for y in range(height):
+        x = 0
+        while x < width:
+            if result[y, x] == 0:
+                x += 1
+                continue
+            start = x
+            while x < width and result[y, x] != 0:
+                x += 1
+            # The run with the pixels that end it; beyond the image there is nothing.
+            first, end = max(start - 1, 0), min(x + 1, width)
+            for at in range(first, end):
+                line[at] = np.int64(result[y, at]) * result[y, at]
+            lower_envelope(line, first, end, vertex, begin)
+            piece = 0
+            for at in range(start, x):
+                while begin[piece + 1] <= at:
+                    piece += 1
+                v = vertex[piece]
+                result[y, at] = (at - v) * (at - v) + line[v]
+    return result
+
+
+@njit(nogil=True, cache=True)
+def lower_envelope(line: np.ndarray, first: int, end: int, vertex: np.ndarray, begin: np.ndarray) -> None:
+    """The parabolas `line[v] + (x - v)²` that are lowest from `begin[k]` on; the last `begin` is `end`."""
+    top = 0
+    vertex[0], begin[0] = first, first
+    for x in range(first + 1, end):
+        while top >= 0:
+            at, v = begin[top], vertex[top]
+            if (at - v) * (at - v) + line[v] <= (at - x) * (at - x) + line[x]:
+                break
+            top -= 1
+        if top < 0:
+            top = 0
+            vertex[0], begin[0] = x, first
+        else:
+            v = vertex[top]
+            at = 1 + int(np.floor((x * x - v * v + line[x] - line[v]) / (2.0 * (x - v))))
+            if at < end:
+                top += 1
+                vertex[top], begin[top] = x, at
+    begin[top + 1] = end

@@ -1,0 +1,226 @@
+"""IdentifyPrimaryObjects: objects from one image, e.g. nuclei from DNA."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from centrosome import cpmorphology
+from numba import njit
+from scipy import ndimage
+
+from pipeline.engines.native import labels, objects
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.threshold import Threshold
+from pipeline.engines.native.watershed import watershed
+from pipeline.engines.native.workspace import Objects, Workspace
+
+EIGHT_CONNECTED = np.ones((3, 3), bool)
+
+
+def compile(settings: Settings) -> IdentifyPrimaryObjects:
+    settings.choice("Use advanced settings?", ("Yes",))
+    least, most = settings.range_of("Typical diameter of objects, in pixel units (Min,Max)")
+    declump = settings.choice("Method to distinguish clumped objects", ("Shape", "Intensity", "None"))
+    divide = settings.choice("Method to draw dividing lines between clumped objects", ("Shape", "Intensity", "None"))
+    lower_resolution = settings.yes("Speed up by using lower-resolution image to find local maxima?")
+    if declump != "None" and divide != "None" and least > 10 and lower_resolution:
+        settings.refuse(
+            "looking for local maxima at lower resolution (a minimum diameter above 10) is not supported; "
+            'answer No to "Speed up by using lower-resolution image to find local maxima?"'
+        )
+    automatic = settings.yes("Automatically calculate minimum allowed distance between local maxima?")
+    suppression = settings.number_of("Suppress local maxima that are closer than this minimum allowed distance")
+    smoothing = settings.number_of("Size of smoothing filter")
+    if settings.yes("Automatically calculate size of smoothing filter for declumping?"):
+        smoothing = 2.35 * least / 3.5
+    holes = settings.choice(
+        "Fill holes in identified objects?",
+        ("Never", "After both thresholding and declumping", "After declumping only"),
+    )
+    limit = settings.choice("Handling of objects if excessive number of objects identified", ("Continue", "Erase"))
+    return IdentifyPrimaryObjects(
+        image=settings.text("Select the input image"),
+        name=settings.text("Name the primary objects to be identified"),
+        diameters=(least, most),
+        drop_outside_range=settings.yes("Discard objects outside the diameter range?"),
+        drop_at_border=settings.yes("Discard objects touching the border of the image?"),
+        declump="None" if divide == "None" else declump,
+        divide=divide,
+        smoothing_filter=smoothing,
+        suppression=least / 1.5 if automatic else suppression,
+        fill_before=holes == "After both thresholding and declumping",
+        fill_after=holes != "Never",
+        most_objects=settings.integer("Maximum number of objects") if limit == "Erase" else None,
+        threshold=Threshold.read(settings),
+    )
+
+
+@dataclass(frozen=True)
+class IdentifyPrimaryObjects:
+    image: str
+    name: str
+    diameters: tuple[float, float]
+    drop_outside_range: bool
+    drop_at_border: bool
+    declump: str
+    divide: str
+    smoothing_filter: float
+    suppression: float
+    fill_before: bool
+    fill_after: bool
+    most_objects: int | None
+    threshold: Threshold
+
+    images_out = objects_in = ()
+
+    @property
+    def images_in(self) -> tuple[str, ...]:
+        return (self.image,)
+
+    @property
+    def objects_out(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def features(self) -> dict[str, list[str]]:
+        return {
+            self.name: objects.location_features(with_z=True),
+            "Image": [f"Count_{self.name}", *Threshold.features(self.name)],
+        }
+
+    def run(self, site: Workspace) -> None:
+        image = site.images[self.image]
+        foreground = self.threshold.foreground(site, image, self.name)
+        if self.fill_before:
+            foreground = cpmorphology.fill_labeled_holes(
+                foreground, size_fn=lambda size, is_foreground: size < self.diameters[1] * self.diameters[1]
+            )
+        unedited, count = ndimage.label(foreground, EIGHT_CONNECTED, output=np.int32)
+        if self.declump != "None":
+            unedited, count = self.declumped(image, unedited)
+        is_kept = np.ones(count + 1, bool)
+        is_kept[0] = False
+        if self.drop_at_border:
+            is_kept[labels.at_border(unedited)] = False
+        is_not_small = is_kept.copy()
+        if self.drop_outside_range and count > 0:
+            pixels = labels.areas(unedited, count)
+            least, most = (math.pi * (diameter * diameter) / 4 for diameter in self.diameters)
+            is_not_small &= pixels >= least
+            is_kept = is_not_small & (pixels <= most)
+        small_removed = labels.look_up(unedited, np.arange(count + 1) * is_not_small)
+        segmented = labels.look_up(unedited, np.cumsum(is_kept) * is_kept)
+        if self.fill_after:
+            kept = labels.look_up(unedited, np.arange(count + 1) * is_kept)
+            segmented = relabelled(labels.fill_holes(kept))
+        if self.most_objects is not None and segmented.max(initial=0) > self.most_objects:
+            segmented = np.zeros_like(segmented)
+        objects.record(site, self.name, Objects(segmented, unedited, small_removed), with_z=True)
+
+    def declumped(self, image: np.ndarray, clumps: np.ndarray) -> tuple[np.ndarray, int]:
+        """Split clumps at their narrow or dim places: (labels, count). `clumps` int32 (y, x)."""
+        distance = None
+        if self.declump == "Shape":
+            # A place far from the edge may lie beside a hole, so that holes are filled for this purpose.
+            inside = clumps > 0 if self.fill_after else labels.fill_holes(clumps) > 0
+            heights = distance = np.sqrt(labels.squared_distance(inside)) + uniform_noise(image.shape)
+        else:
+            heights = smoothed_for_maxima(image, self.smoothing_filter)
+        seeds, count = numbered_maxima(heights, clumps, max(1.0, self.suppression - 0.5))
+        if self.divide == "Intensity":
+            relief = np.float32(1) - image
+        else:
+            if distance is None:
+                distance = np.sqrt(labels.squared_distance(clumps > 0))
+            relief = distance.max() - distance
+        return watershed(relief, seeds, clumps > 0), count
+
+
+@lru_cache(maxsize=2)
+def uniform_noise(shape: tuple[int, int]) -> np.ndarray:
+    """The noise that makes maxima of a distance unique in CellProfiler, the same for all images of a shape."""
+    noise = np.random.RandomState(0).uniform(0, 0.001, shape)
+    noise.flags.writeable = False
+    return noise
+
+
+def relabelled(segmented: np.ndarray) -> np.ndarray:
+    """The same objects, numbered without gaps."""
+    numbers = np.unique(segmented)
+    table = np.zeros(int(numbers[-1]) + 1, np.int64)
+    table[numbers[numbers > 0]] = np.arange(1, np.count_nonzero(numbers) + 1)
+    return labels.look_up(segmented, table)
+
+
+def smoothed_for_maxima(image: np.ndarray, filter_size: float) -> np.ndarray:
+    """Gaussian of sigma filter_size/2.35, cut at half the filter size and corrected at the borders."""
+    if filter_size == 0:
+        return image
+    sigma = filter_size / 2.35
+    reach = np.arange(-max(int(filter_size / 2.0), 1), max(int(filter_size / 2.0), 1) + 1)
+    weights = 1 / math.sqrt(2.0 * math.pi) / sigma * np.exp(-0.5 * reach**2 / sigma**2)
+
+    def smooth(pixels: np.ndarray) -> np.ndarray:
+        down = ndimage.convolve1d(pixels, weights, axis=0, mode="constant")
+        return ndimage.convolve1d(down, weights, axis=1, mode="constant")
+
+    return (smooth(image) / smooth(np.ones(image.shape))).astype(image.dtype)
+
+
+def numbered_maxima(heights: np.ndarray, clumps: np.ndarray, radius: float) -> tuple[np.ndarray, int]:
+    """Local maxima within a disk, among pixels of the same clump, shrunk to points and numbered: (int32 (y, x), n)."""
+    maxima = local_maxima(heights, clumps, nearest_first(radius)) & (heights > 0)
+    if has_touching(maxima):
+        maxima = cpmorphology.binary_shrink(maxima)
+    return ndimage.label(maxima, EIGHT_CONNECTED, output=np.int32)
+
+
+def nearest_first(radius: float) -> np.ndarray:
+    """int64 (n, 2): the offsets of a disk but its centre, by distance."""
+    reach = np.arange(-int(radius), int(radius) + 1)
+    offsets = np.stack(np.meshgrid(reach, reach, indexing="ij"), axis=-1).reshape(-1, 2)
+    squares = (offsets**2).sum(axis=1)
+    inside = (squares <= radius * radius) & (squares > 0)
+    return offsets[inside][np.argsort(squares[inside], kind="stable")]
+
+
+@njit(nogil=True, cache=True)
+def local_maxima(heights: np.ndarray, clumps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """bool (y, x): pixels of a clump that none of the same clump at these offsets exceeds."""
+    height, width = clumps.shape
+    maxima = np.zeros((height, width), np.bool_)
+    for y in range(height):
+        for x in range(width):
+            if clumps[y, x] == 0:
+                continue
+            is_maximum = True
+            for k in range(offsets.shape[0]):
+                yy, xx = y + offsets[k, 0], x + offsets[k, 1]
+                if (
+                    0 <= yy < height
+                    and 0 <= xx < width
+                    and clumps[yy, xx] == clumps[y, x]
+                    and heights[yy, xx] > heights[y, x]
+                ):
+                    is_maximum = False
+                    break
+            maxima[y, x] = is_maximum
+    return maxima
+
+
+@njit(nogil=True, cache=True)
+def has_touching(points: np.ndarray) -> bool:
+    """Whether any two points are 8-neighbours."""
+    height, width = points.shape
+    for y in range(height):
+        for x in range(width):
+            if points[y, x]:
+                if x + 1 < width and points[y, x + 1]:
+                    return True
+                if y + 1 < height:
+                    for xx in range(max(0, x - 1), min(width, x + 2)):
+                        if points[y + 1, xx]:
+                            return True
+    return False

@@ -1,0 +1,109 @@
+"""IdentifySecondaryObjects: objects grown from others, e.g. cells around nuclei."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from centrosome.propagate import propagate
+from scipy import ndimage
+
+from pipeline.engines.native import labels, objects
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.threshold import Threshold
+from pipeline.engines.native.watershed import watershed
+from pipeline.engines.native.workspace import Objects, Workspace
+
+METHODS = ("Watershed - Image", "Watershed - Gradient", "Propagation", "Distance - N", "Distance - B")
+
+
+def compile(settings: Settings) -> IdentifySecondaryObjects:
+    settings.choice("Discard secondary objects touching the border of the image?", ("No",))
+    method = settings.choice("Select the method to identify the secondary objects", METHODS)
+    return IdentifySecondaryObjects(
+        seeds=settings.text("Select the input objects"),
+        name=settings.text("Name the objects to be identified"),
+        image=settings.text("Select the input image"),
+        method=method,
+        reach=settings.number_of("Number of pixels by which to expand the primary objects"),
+        regularization=settings.number_of("Regularization factor"),
+        fill_holes=settings.yes("Fill holes in identified objects?"),
+        threshold=None if method == "Distance - N" else Threshold.read(settings),
+    )
+
+
+@dataclass(frozen=True)
+class IdentifySecondaryObjects:
+    seeds: str
+    name: str
+    image: str
+    method: str
+    reach: float
+    regularization: float
+    fill_holes: bool
+    threshold: Threshold | None
+
+    images_out = ()
+
+    @property
+    def images_in(self) -> tuple[str, ...]:
+        return (self.image,)
+
+    @property
+    def objects_in(self) -> tuple[str, ...]:
+        return (self.seeds,)
+
+    @property
+    def objects_out(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def features(self) -> dict[str, list[str]]:
+        related = objects.relation_features(self.seeds, self.name)
+        return {
+            self.seeds: related[self.seeds],
+            self.name: objects.location_features(with_z=True) + related[self.name],
+            "Image": [f"Count_{self.name}", *(Threshold.features(self.name) if self.threshold else [])],
+        }
+
+    def run(self, site: Workspace) -> None:
+        image, primary = site.images[self.image], site.objects[self.seeds]
+        if image.shape != primary.segmented.shape:
+            raise ValueError(f"{self.image} has {image.shape} pixels, {self.seeds} {primary.segmented.shape}")
+        foreground = self.threshold.foreground(site, image, self.name) if self.threshold else None
+        seeds = competitors(primary)
+        grown = self.grown(image, seeds, foreground)
+        if self.fill_holes:
+            grown = labels.fill_holes(grown, only_background=True)
+        segmented = labels.look_up(grown, accepted(grown, primary.segmented))
+        objects.record(site, self.name, Objects(segmented, grown, grown), with_z=True)
+        objects.relate(site, self.seeds, self.name)
+
+    def grown(self, image: np.ndarray, seeds: np.ndarray, foreground: np.ndarray | None) -> np.ndarray:
+        """int32 (y, x): the seeds and what each of them reaches."""
+        if self.method == "Distance - N":
+            distance, (rows, columns) = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
+            return np.where(distance <= self.reach, seeds[rows, columns], 0).astype(np.int32)
+        assert foreground is not None
+        if self.method.startswith("Watershed"):
+            relief = np.float32(1) - image if self.method == "Watershed - Image" else np.abs(ndimage.sobel(image))
+            return watershed(relief, seeds, foreground | (seeds > 0))
+        if self.method == "Propagation":
+            return propagate(image, seeds, foreground, self.regularization)[0]
+        grown, distance = propagate(image, seeds, foreground, 1.0)
+        return np.where(seeds > 0, seeds, np.where(distance > self.reach, 0, grown)).astype(np.int32)
+
+
+def competitors(primary: Objects) -> np.ndarray:
+    """Seeds by their unedited number: accepted objects, and those at the border, which compete and are dropped."""
+    unedited = primary.unedited
+    is_at_border = np.zeros(int(unedited.max(initial=0)) + 1, bool)
+    is_at_border[labels.at_border(unedited)] = True
+    return np.where((primary.segmented > 0) | is_at_border[unedited], unedited, 0).astype(np.int32)
+
+
+def accepted(grown: np.ndarray, segmented: np.ndarray) -> np.ndarray:
+    """Table from a grown object's number to the highest primary object within it, 0 where there is none."""
+    table = np.zeros(int(grown.max(initial=0)) + 1, np.int64)
+    np.maximum.at(table, grown[segmented > 0], segmented[segmented > 0])
+    table[0] = 0
+    return table

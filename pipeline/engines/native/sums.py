@@ -1,0 +1,57 @@
+"""numpy's float32 sum, whose last digits thresholds and ring means inherit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import float32, int64, njit
+
+
+@njit(float32(float32[::1], int64, int64), nogil=True, cache=True)
+def pairwise_sum(values: np.ndarray, start: int, count: int) -> np.floating:
+    """`np.sum` of `values[start:start + count]`: eight running sums a block of 128, blocks added in a tree."""
+    if count < 8:
+        total = np.float32(0)
+        for k in range(start, start + count):
+            total += values[k]
+        return total
+    if count <= 128:
+        s0, s1, s2, s3 = values[start], values[start + 1], values[start + 2], values[start + 3]
+        s4, s5, s6, s7 = values[start + 4], values[start + 5], values[start + 6], values[start + 7]
+        whole = count - count % 8
+        for k in range(start + 8, start + whole, 8):
+            s0 += values[k]
+            s1 += values[k + 1]
+            s2 += values[k + 2]
+            s3 += values[k + 3]
+            s4 += values[k + 4]
+            s5 += values[k + 5]
+            s6 += values[k + 6]
+            s7 += values[k + 7]
+        total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+        for k in range(start + whole, start + count):
+            total += values[k]
+        return total
+    half = count // 2
+    half -= half % 8
+    return pairwise_sum(values, start, half) + pairwise_sum(values, start + half, count - half)
+
+
+@njit(nogil=True, cache=True)
+def mean(values: np.ndarray) -> np.floating:
+    """`np.mean` of a float32 vector; NaN where it is empty."""
+    if values.size == 0:
+        return np.float32(np.nan)
+    return np.float32(pairwise_sum(values, 0, values.size) / np.float64(values.size))
+
+
+@njit(nogil=True, cache=True)
+def variance(values: np.ndarray) -> np.floating:
+    """`np.var` of a float32 vector."""
+    if values.size == 0:
+        return np.float32(np.nan)
+    centre = mean(values)
+    squares = np.empty_like(values)
+    for k in range(values.size):
+        difference = values[k] - centre
+        squares[k] = difference * difference
+    return mean(squares)
