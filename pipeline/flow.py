@@ -67,8 +67,12 @@ def flow(run: Run) -> list[Step]:
             published = [step("publish", cells.publish, *plate, after=measured)]
         profiled.setdefault(plate.batch, []).append(step("profile", profiles.profile_plate, *plate, after=published))
     selected = [step("select", profiles.select_batch, batch, after=plates) for batch, plates in profiled.items()]
-    for task in run.config.scores.tasks:
-        step("score", scores.score_run, task, after=selected)
+    scored: dict[str, Step] = {}
+    for score in scores.in_order(run.config.scores.tasks):
+        needed = [scored[name] for name in scores.TASKS[score].needs]
+        ready = selected + needed
+        parts = [step("score", scores.score_unit, score, unit, after=ready) for unit in scores.units(run, score)]
+        scored[score] = step("score", scores.finish_score, score, after=parts)
     return steps
 
 

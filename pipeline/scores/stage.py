@@ -1,0 +1,85 @@
+"""The score stage of a run: one task for each score and condition, then one that puts the conditions together.
+
+scores/parts/<score>/<unit>/<table>.parquet   what one unit of conditions gave
+scores/<table>.parquet                        all of them
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from pipeline.errors import ConfigError
+from pipeline.plan import read_wells
+from pipeline.run_record import Run, open_run
+from pipeline.scores.load import load_profiles
+from pipeline.scores.rules import Rules
+from pipeline.scores.tasks import TASKS, Unit, concatenate, run_unit, unit_key
+from pipeline.scores.wells import conditions
+from pipeline.storage import Location, Storage, open_storage
+
+
+def in_order(wanted: Iterable[str]) -> list[str]:
+    """These scores and those they need, each after what it needs."""
+    ordered: dict[str, None] = {}
+    for name in wanted:
+        if name not in TASKS:
+            raise ConfigError(f"scores.tasks: there is no score {name!r}. Choose from: {', '.join(TASKS)}.")
+        ordered |= dict.fromkeys([*in_order(TASKS[name].needs), name])
+    return list(ordered)
+
+
+def units(run: Run, score: str) -> dict[str, Unit]:
+    """What of a score can be computed apart, by name."""
+    return {unit_key(unit): unit for unit in TASKS[score].units(conditions(read_wells(run.storage)))}
+
+
+def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
+    """Compute one score for one unit of conditions and store its tables."""
+    run = open_run(results)
+    wanted = units(run, score)[unit]
+    profiles = load_profiles(results.join("profiles"), plates=run.plates)
+    earlier = {name: read_score(run.storage, name) for name in _tables(run.storage)}
+    rules = Rules(run.config.scores.mode, run.config.scores.seed)
+    for name, table in run_unit(score, profiles, wanted, rules, earlier).items():
+        run.storage.put(f"scores/parts/{score}/{unit}/{name}.parquet", table.to_parquet(index=False))
+    return {}
+
+
+def finish_score(results: Location, score: str) -> dict[str, Any]:
+    """Put the tables of a score's units together, in the order of the units."""
+    run = open_run(results)
+    parts = []
+    for unit in units(run, score):
+        folder = f"scores/parts/{score}/{unit}/"
+        parts.append(
+            {
+                entry.key[len(folder) : -len(".parquet")]: _read(run.storage, entry.key)
+                for entry in run.storage.entries(folder)
+            }
+        )
+    for name, table in concatenate(parts).items():
+        run.storage.put(f"scores/{name}.parquet", table.to_parquet(index=False))
+    return {}
+
+
+def open_scores(results: Location | str, name: str) -> pd.DataFrame:
+    """One score table of a run, e.g. "detection". Raises `NotFound` where it was not computed."""
+    return read_score(open_storage(results), name)
+
+
+def read_score(storage: Storage, name: str) -> pd.DataFrame:
+    return _read(storage, f"scores/{name}.parquet")
+
+
+def _tables(storage: Storage) -> list[str]:
+    """Names of the tables that are whole."""
+    names = (entry.key.removeprefix("scores/") for entry in storage.entries("scores/"))
+    return [name.removesuffix(".parquet") for name in names if "/" not in name]
+
+
+def _read(storage: Storage, key: str) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(storage.get(key)))
