@@ -33,7 +33,7 @@ class ImageFile(NamedTuple):
     etag: str | None = None
 
 
-def planned_files(site: Mapping[str, Any], names: Iterable[str]) -> dict[str, ImageFile | None]:
+def planned_files(site: Mapping[Any, Any], names: Iterable[str]) -> dict[str, ImageFile | None]:
     """The files of a row of the site table (`Key_<image>`, `Size_<image>`, `ETag_<image>`); None where one is missing.
 
     A name of which the table knows nothing counts as missing.

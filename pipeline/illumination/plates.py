@@ -1,0 +1,163 @@
+"""Which illumination functions a plate gets, and from where: published, computed from its images, or neutral."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline.engines import cppipe
+from pipeline.errors import Changed, ConfigError, CppipeError, ImageError, NotFound
+from pipeline.images import ImageFile, planned_files
+from pipeline.plan import read_plates
+from pipeline.run_record import Run, open_run
+from pipeline.screen import Plate
+from pipeline.storage import Location, open_storage
+
+Source = Literal["gallery", "compute", "none"]
+
+#: what changes nothing, by how CorrectIlluminationApply applies a function
+NEUTRAL = {"Divide": 1.0, "Subtract": 0.0}
+
+
+def wanted(run: Run) -> dict[str, str]:
+    """The illumination functions this run's pipeline asks for, each with the image it is for: {"IllumDNA": "OrigDNA"}.
+
+    Empty where the pipeline takes none.
+    """
+    screen = run.config.screen
+    names = {screen.illumination_names[channel]: screen.image_names[channel] for channel in screen.channels}
+    return {function: image for function, image in names.items() if function in run.record["inputs"]}
+
+
+def sources(run: Run, plate: Plate) -> dict[str, Source]:
+    """Where each illumination function of a plate comes from; empty where the pipeline asks for none.
+
+    Raises `ConfigError` where a published function is asked for and there is none, and `CppipeError` where
+    no correction is asked for and a function is used in a way that has no neutral value.
+    """
+    asked, mode = list(wanted(run)), run.config.illumination
+    if mode == "none":
+        methods = _methods(run.cppipe)
+        for function in asked:
+            if methods.get(function) not in NEUTRAL:
+                raise CppipeError(
+                    f"`illumination: none` has no neutral value for {function}: CorrectIlluminationApply neither only "
+                    "divides by it nor only subtracts it. Set `illumination: auto`, `gallery` or `compute`."
+                )
+        return dict.fromkeys(asked, "none")
+    if mode == "compute":
+        return dict.fromkeys(asked, "compute")
+    published = _published(run, plate)
+    missing = [function for function in asked if function not in published]
+    if mode == "gallery" and missing:
+        raise ConfigError(
+            f"Plate {plate} has no published illumination function for {', '.join(missing)} below {run.config.images}. "
+            "Set `illumination: auto` to compute what is missing from the plate's images, or `none`."
+        )
+    return {function: "gallery" if function in published else "compute" for function in asked}
+
+
+def functions(run: Run, plate: Plate) -> dict[str, np.ndarray]:
+    """The illumination functions of a plate, float32 (y, x), read-only: what the engine is given beside the images.
+
+    Raises `ImageError` naming the function where one is missing, of another shape, or not finite and positive.
+    """
+    return dict(_functions(run.storage.location, plate))
+
+
+@lru_cache(maxsize=2)  # a worker goes from well to well of a plate; the functions of one are some 40 MB
+def _functions(results: Location, plate: Plate) -> dict[str, np.ndarray]:
+    run = open_run(results)
+    where = sources(run, plate)
+    if not where:
+        return {}
+    methods = _methods(run.cppipe)
+    shape, _ = image_kind(run, plate)
+    published = _published(run, plate)
+    found = {}
+    for function, source in where.items():
+        way = methods.get(function)
+        if source == "none":
+            array = np.full(shape, NEUTRAL[way or ""], np.float32)
+        else:
+            file = published[function] if source == "gallery" else ImageFile(function_key(plate, function))
+            storage = open_storage(run.config.images) if source == "gallery" else run.storage
+            name = f"{function} of plate {plate} ({file.key})"
+            try:
+                data = storage.get(file.key, etag=file.etag)
+            except NotFound:
+                why = "it was there when the images were listed" if source == "gallery" else "no image could be used"
+                raise ImageError(f"Illumination function {name} does not exist; {why}") from None
+            except Changed:
+                raise ImageError(f"Illumination function {name} is not the file that was planned") from None
+            array = checked(data, name, shape, positive=way != "Subtract")
+        array.flags.writeable = False
+        found[function] = array
+    return found
+
+
+def checked(data: bytes, name: str, shape: tuple[int, int], *, positive: bool) -> np.ndarray:
+    """The function in a .npy file, float32 (y, x). Raises `ImageError`, by `name`, where it cannot be one."""
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ImageError(f"Illumination function {name} cannot be read: {error}") from error
+    if array.shape != shape:
+        raise ImageError(
+            f"Illumination function {name} has shape {array.shape} where the images are {shape[0]} x {shape[1]} (y, x)"
+        )
+    if array.dtype.kind not in "fiu":
+        raise ImageError(f"Illumination function {name} holds {array.dtype}, not numbers")
+    # Published functions are float64; CellProfiler casts them to float32 too.
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ImageError(f"Illumination function {name} holds values that are NaN or infinite")
+    if positive and not (array > 0).all():
+        raise ImageError(f"Illumination function {name} holds values of 0 or less; images are divided by it")
+    return array
+
+
+def function_key(plate: Plate, function: str) -> str:
+    """Where a computed function lies, in the gallery's file name."""
+    return f"illumination/{plate.key}/{plate.plate}_{function}.npy"
+
+
+def image_kind(run: Run, plate: Plate) -> tuple[tuple[int, int], str]:
+    """Shape (y, x) and dtype of a plate's images. Raises `ImageError` where none of them can be read."""
+    about = _row(run, plate)
+    height, width, dtype = about["image_height"], about["image_width"], about["image_dtype"]
+    if pd.isna(height) or pd.isna(width) or not dtype:
+        raise ImageError(f"Plate {plate} has no image that can be read")
+    return (int(height), int(width)), str(dtype)
+
+
+def _row(run: Run, plate: Plate) -> dict[Hashable, Any]:
+    """The plate's row of the plates table."""
+    table = read_plates(run.storage)
+    rows = table[(table["Metadata_Batch"] == plate.batch) & (table["Metadata_Plate"] == plate.plate)]
+    if rows.empty:
+        raise ConfigError(f"Plate {plate} is not in the plan of {run.storage.location}")
+    return rows.to_dict("records")[0]
+
+
+def _published(run: Run, plate: Plate) -> dict[str, ImageFile]:
+    """The published function files of a plate, below the images' location."""
+    files = planned_files(_row(run, plate), wanted(run))
+    return {function: file for function, file in files.items() if file is not None}
+
+
+def _methods(text: str) -> dict[str, str]:
+    """How the pipeline applies each function: {"IllumDNA": "Divide"}; "" where it is applied in several ways."""
+    methods: dict[str, str] = {}
+    for module in cppipe.read(text).enabled:
+        if module.name == "CorrectIlluminationApply":
+            functions = module.values("Select the illumination function")
+            ways = module.values("Select how the illumination function is applied")
+            for function, way in zip(functions, ways, strict=True):
+                methods[function] = way if methods.get(function, way) == way else ""
+    return methods

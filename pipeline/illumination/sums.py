@@ -1,0 +1,149 @@
+"""Computing a plate's illumination functions: one task for every few wells, and one to finish the plate.
+
+illumination/<batch>/<plate>/parts/<first well>.npz     sums over some wells
+illumination/<batch>/<plate>/<plate>_Illum<Channel>.npy the functions
+illumination/<batch>/<plate>/<plate>.json               images used, and those left out with the reason; comes last
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ImageError, Incomplete
+from pipeline.illumination.method import PartialSum, finish
+from pipeline.illumination.plates import function_key, image_kind, sources, wanted
+from pipeline.images import describe, planned_files, prefetch, read_images
+from pipeline.plan import read_sites
+from pipeline.run_record import Run, open_run
+from pipeline.screen import Plate
+from pipeline.storage import Location, open_storage
+
+#: wells of one task: minutes of work, and 32 partial sums of some MB for a plate of 384
+WELLS_PER_TASK = 12
+
+
+def groups(run: Run, plate: Plate, wells: Sequence[str]) -> list[list[str]]:
+    """The wells of each `sum_wells` task of a plate; none where nothing is to be computed, or all is."""
+    if not _to_compute(run, plate) or run.storage.stat(_record_key(plate)) is not None:
+        return []
+    try:
+        image_kind(run, plate)
+    except ImageError:  # there is nothing to add; each well will say so
+        return []
+    return [list(wells[start : start + WELLS_PER_TASK]) for start in range(0, len(wells), WELLS_PER_TASK)]
+
+
+def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[str]) -> dict[str, Any]:
+    """Sum the images of some wells of a plate, each read once, and store the sums as `part`.
+
+    An image that cannot be used is left out and listed; the other channels of its site are used. A part that is
+    there already is left as it is.
+    """
+    run, where = open_run(results), Plate(batch, plate)
+    key = f"{_parts(where)}{part}.npz"
+    if run.storage.stat(key) is not None:
+        return {"part": key, "wells": len(wells)}
+    functions = _to_compute(run, where)
+    shape, dtype = image_kind(run, where)
+    source = open_storage(run.config.images)
+    function_of = {image: function for function, image in functions.items()}
+    sums = {function: PartialSum.zero(shape) for function in functions}
+    left_out: list[dict[str, Any]] = []
+
+    table = read_sites(run.storage, where)
+    table = table[table["Metadata_Well"].isin(wells)].sort_values(["Metadata_Well", "Metadata_Site"])
+    sites = [(site, planned_files(site, function_of)) for site in table.to_dict("records")]
+    for (site, files), answer in prefetch(sites, lambda item: read_images(source, item[1], shape, dtype)):
+        assert not isinstance(answer, ImageError)  # it reports them instead
+        images, reasons = answer
+        for name, image in images.items():
+            try:
+                sums[function_of[name]] += PartialSum.of(image)
+            except ImageError as error:
+                reasons[name] = error.message
+        left_out += [
+            {
+                "function": function_of[name],
+                "well": site["Metadata_Well"],
+                "site": int(site["Metadata_Site"]),
+                "reason": f"{describe(name, files[name])} {reason}",
+            }
+            for name, reason in reasons.items()
+        ]
+
+    arrays: dict[str, Any] = {"wells": np.array(sorted(wells)), "left_out": np.array(json.dumps(left_out))}
+    for function, partial in sums.items():
+        arrays |= {f"total_{function}": partial.total, f"count_{function}": np.array(partial.count)}
+    data = io.BytesIO()
+    np.savez(data, **arrays)  # its zip members carry no time, so equal sums are equal bytes
+    run.storage.put_if_absent(key, data.getvalue())
+    return {"part": key, "wells": len(wells), "sites": len(sites), "left_out": len(left_out)}
+
+
+def finish_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
+    """Merge the parts of a plate into its illumination functions, and record how many images made each.
+
+    A channel of which no image could be used gets no function. Raises `Incomplete` where the parts do not hold
+    every planned well once.
+    """
+    run, where = open_run(results), Plate(batch, plate)
+    functions = _to_compute(run, where)
+    shape, _ = image_kind(run, where)
+    sums: dict[str, PartialSum] = {}
+    left_out: list[dict[str, Any]] = []
+    wells: list[str] = []
+    for entry in run.storage.entries(_parts(where)):
+        with np.load(io.BytesIO(run.storage.get(entry.key)), allow_pickle=False) as part:
+            wells += part["wells"].tolist()
+            left_out += json.loads(str(part["left_out"]))
+            for function in functions:
+                partial = PartialSum(part[f"total_{function}"], int(part[f"count_{function}"]))
+                sums[function] = sums[function] + partial if function in sums else partial
+    _check_wells(where, wells, set(read_sites(run.storage, where)["Metadata_Well"]))
+
+    used = {function: partial for function, partial in sums.items() if partial.count}
+    for function, partial in used.items():
+        data = io.BytesIO()
+        np.save(data, finish(partial, shape), allow_pickle=False)
+        run.storage.put_if_absent(function_key(where, function), data.getvalue())
+    images = {function: partial.count for function, partial in sums.items()}
+    record = {
+        "images": images,
+        "left_out": sorted(left_out, key=lambda image: (image["well"], image["site"], image["function"])),
+    }
+    run.storage.put_if_absent(_record_key(where), json.dumps(record, sort_keys=True, indent=1).encode())
+    return {"functions": len(used), "images": sum(images.values()), "left_out": len(left_out)}
+
+
+def _to_compute(run: Run, plate: Plate) -> dict[str, str]:
+    """The functions that are made from the plate's images, each with the name of those images."""
+    where = sources(run, plate)
+    return {function: image for function, image in wanted(run).items() if where[function] == "compute"}
+
+
+def _check_wells(plate: Plate, found: list[str], planned: set[str]) -> None:
+    wrong: dict[str, list[str]] = {
+        "in several parts": sorted(well for well, times in Counter(found).items() if times > 1),
+        "in no part": sorted(planned - set(found)),
+        "not in the plan": sorted(set(found) - planned),
+    }
+    for what, wells in wrong.items():
+        if wells:
+            raise Incomplete(
+                f"Illumination of plate {plate}: {len(wells)} wells are {what} ({', '.join(wells[:5])}). "
+                f"Delete illumination/{plate.key}/ and run again."
+            )
+
+
+def _parts(plate: Plate) -> str:
+    return f"illumination/{plate.key}/parts/"
+
+
+def _record_key(plate: Plate) -> str:
+    return f"illumination/{plate.key}/{plate.plate}.json"
