@@ -57,7 +57,7 @@ def interpreter() -> Path:
         if os.access(place, os.X_OK):
             return place.absolute()  # not resolved: a virtual environment is known by the place of its link
     raise ConfigError(
-        f"CellProfiler's interpreter is not at {places[0]}. Make it with `make .venv-cellprofiler` in the project, "
+        f"CellProfiler's interpreter is not at {places[0]}. Make it with `make setup` in the project, "
         f"or name another in the environment variable {INTERPRETER_VARIABLE}."
     )
 

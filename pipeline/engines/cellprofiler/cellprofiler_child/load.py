@@ -27,7 +27,7 @@ LEFT_OUT = {
         "writes files; measurements and label images are handed back in memory",
     ),
     **dict.fromkeys(
-        ["DisplayDataOnImage", "DisplayDensityPlot", "DisplayHistogram", "DisplayPlatemap", "DisplayScatterPlot"],
+        ["DisplayDensityPlot", "DisplayHistogram", "DisplayPlatemap", "DisplayScatterPlot"],
         "only draws",
     ),
     "CalculateStatistics": "only speaks of the whole experiment, after its last site",
@@ -48,6 +48,8 @@ REFUSED_CHOICES = {
     ("DefineGrid", "manual_choice", "Mouse"): "it needs a person at the screen",
     ("DefineGrid", "each_or_once", "Once"): "it takes over what it found in another site",
     ("FlipAndRotate", "rotate_choice", "Use mouse"): "it needs a person at the screen",
+    ("MeasureImageOverlap", "decimation_method", "K Means"): "it needs scikit-learn; Skeleton does not",
+    ("MeasureObjectOverlap", "decimation_method", "K Means"): "it needs scikit-learn; Skeleton does not",
     ("NamesAndTypes", "process_as_3d", "Yes"): "images are flat here, not volumes",
 }
 
@@ -65,8 +67,8 @@ class LoadedImages(Module):
     module_name = "LoadedImages"
     variable_revision_number = 1
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
+    def __init__(self) -> None:
+        self.names: list[str] = []
         super().__init__()
 
     def create_settings(self) -> None:
@@ -100,37 +102,41 @@ def load(saved: list[dict[str, Any]]) -> Loaded:
     fill_modules()
     left_out: dict[str, str] = {}
     modules: list[tuple[str, Module]] = []
-    loaders: list[Module] = []
+    named: set[str] = set()  # the images that the file itself calls loaded
     for one in saved:
         title = f"{one['number']} {one['name']}"
         if not one["enabled"]:
             left_out[title] = "disabled in the pipeline"
-            continue
-        if one["name"] in ("NamesAndTypes", "LoadData"):
-            loaders.append(_instantiate(title, one))
-        if one["name"] in LEFT_OUT:
-            left_out[title] = LEFT_OUT[one["name"]]
-        else:
+        elif one["name"] not in LEFT_OUT:
             modules.append((title, _instantiate(title, one)))
+        else:
+            left_out[title] = LEFT_OUT[one["name"]]
+            if one["name"] == "NamesAndTypes":
+                loader = _instantiate(title, one)
+                _refuse_what_cannot_run(title, loader)
+                named.update(_provided(loader, IMAGES))
 
-    pipeline = Pipeline()
-    for _, module in modules:
+    pipeline, loaded = Pipeline(), LoadedImages()
+    for module in [loaded, *(module for _, module in modules)]:
         module.set_module_num(len(pipeline.modules()) + 1)
         pipeline.add_module(module)
     for title, module in modules:
         _refuse_what_cannot_run(title, module)
         module.post_pipeline_load(pipeline)
 
-    modules = _needed(modules, pipeline, left_out)
-    if not modules:
-        raise Refusal("No module of this pipeline measures anything. Give an analysis pipeline.")
-    inputs = sorted(_inputs(modules, loaders))
-    # A new pipeline: in the first one modules that are left out still provide their images.
-    pipeline = Pipeline()
-    for module in [LoadedImages(inputs), *(module for _, module in modules)]:
-        module.set_module_num(len(pipeline.modules()) + 1)
-        pipeline.add_module(module)
-    return Loaded(pipeline, modules, inputs, _features(pipeline), left_out)
+    # What a module measures may depend on the images, and the images on the modules that are needed.
+    loaded.names = _inputs(modules, named)
+    unneeded = dict(_unneeded(modules, pipeline))
+    for title, module in modules:
+        if title in unneeded:
+            pipeline.remove_module(module.module_num)
+    modules = [(title, module) for title, module in modules if title not in unneeded]
+    _refuse_what_reads_unknown_objects(modules)
+    loaded.names = _inputs(modules, named)
+    features = _features(pipeline)
+    if not features and not any(module.get_measurement_columns(pipeline) for _, module in modules):
+        raise Refusal("No module of this pipeline measures anything. Give a pipeline that does.")
+    return Loaded(pipeline, modules, loaded.names, features, left_out | unneeded)
 
 
 def _instantiate(title: str, one: dict[str, Any]) -> Module:
@@ -168,10 +174,10 @@ def _refuse_what_cannot_run(title: str, module: Module) -> None:
     if files:
         reasons.append(f"it needs a file ({files[0]!r})")
     for reason in filter(None, reasons):
-        raise Refusal(
-            f"Module {title} cannot be run: {reason}. Disable it in the pipeline, or choose another setting of it; "
-            "illumination functions that are made from many sites are computed by the project and given as images."
-        )
+        way_out = "Disable it in the pipeline, or choose other settings for it."
+        if name == "CorrectIlluminationCalculate":
+            way_out = "Give the illumination function as an image, or have the module compute one for each image."
+        raise Refusal(f"Module {title} cannot be run: {reason}. {way_out}")
 
 
 def _names(module: Module, group: str) -> Iterator[str]:
@@ -189,41 +195,48 @@ def _provided(module: Module, group: str) -> Iterator[str]:
             yield setting.value
 
 
-def _needed(
-    modules: list[tuple[str, Module]], pipeline: Pipeline, left_out: dict[str, str]
-) -> list[tuple[str, Module]]:
-    """Without the modules that measure nothing and make nothing that is read after them."""
-    kept: list[tuple[str, Module]] = []
+def _unneeded(modules: list[tuple[str, Module]], pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    """The modules that measure nothing and make nothing that is read after them, with the reason."""
     read: set[str] = set()
     for title, module in reversed(modules):
         images = set(_provided(module, IMAGES))
         makes_others = any(True for group in (OBJECTS, GRIDS) for _ in _provided(module, group))
         if makes_others or images & read or module.get_measurement_columns(pipeline):
             read.update(_names(module, IMAGES))
-            kept.append((title, module))
         else:
-            left_out[title] = f"nothing reads {', '.join(sorted(images))}" if images else "it measures nothing"
-    return kept[::-1]
+            yield title, f"nothing reads {', '.join(sorted(images))}" if images else "it measures nothing"
 
 
-def _inputs(modules: list[tuple[str, Module]], loaders: list[Module]) -> set[str]:
+def _inputs(modules: list[tuple[str, Module]], named: set[str]) -> list[str]:
+    """The images that modules read and none before them makes."""
     inputs: set[str] = set()
-    known: dict[str, set[str]] = {IMAGES: set(), OBJECTS: set(), GRIDS: set()}
+    made: set[str] = set()
+    for _, module in modules:
+        inputs.update(name for name in _names(module, IMAGES) if name not in made)
+        made.update(_provided(module, IMAGES))
+    # "All" is what NamesAndTypes says; with LoadData only its table knows, and it is what is read elsewhere.
     for title, module in modules:
-        inputs.update(name for name in _names(module, IMAGES) if name not in known[IMAGES])
+        if str(getattr(module, "images_choice", "")) == "All loaded images":
+            inputs |= named
+            if not inputs:
+                raise Refusal(
+                    f"Module {title} measures all loaded images, and nothing in the pipeline says which these are. "
+                    "Select them by name in the module."
+                )
+    return sorted(inputs)
+
+
+def _refuse_what_reads_unknown_objects(modules: list[tuple[str, Module]]) -> None:
+    made: dict[str, set[str]] = {OBJECTS: set(), GRIDS: set()}
+    for title, module in modules:
         for group, word in ((OBJECTS, "objects"), (GRIDS, "grid")):
             for name in _names(module, group):
-                if name not in known[group]:
+                if name not in made[group]:
                     raise Refusal(
                         f"Module {title} reads the {word} {name!r}, and no enabled module before it makes them. "
                         "Only images can be given from outside; identify the objects in the pipeline."
                     )
-        for group in known:
-            known[group].update(_provided(module, group))
-    if any(str(getattr(module, "images_choice", "")) == "All loaded images" for _, module in modules):
-        # NamesAndTypes says what "all" is; with LoadData only its table does, and it is what is asked for elsewhere.
-        inputs.update(name for loader in loaders if loader.is_input_module() for name in _provided(loader, IMAGES))
-    return inputs
+            made[group].update(_provided(module, group))
 
 
 def _features(pipeline: Pipeline) -> dict[str, list[str]]:

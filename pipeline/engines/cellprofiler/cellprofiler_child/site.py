@@ -12,11 +12,11 @@ import numpy as np
 from cellprofiler_core.constants.measurement import GROUP_INDEX, GROUP_LENGTH, GROUP_NUMBER
 from cellprofiler_core.constants.workspace import DISPOSITION_CONTINUE
 from cellprofiler_core.image import Image, ImageSetList
-from cellprofiler_core.measurement import Measurements
 from cellprofiler_core.object import ObjectSet
 from cellprofiler_core.workspace import Workspace
 
 from .load import Loaded
+from .measurements import SiteMeasurements
 
 _GROUP = (GROUP_NUMBER, GROUP_INDEX, GROUP_LENGTH)
 
@@ -37,7 +37,7 @@ def measure(
     # Modules that draw without seeding shall not depend on the sites before.
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  (the generator that they use)
-    measurements = Measurements(mode="memory")
+    measurements = SiteMeasurements()
     image_set_list = ImageSetList()
     image_set_list.get_image_set(0)
     object_set = ObjectSet()
@@ -66,21 +66,10 @@ def measure(
     arrays: dict[str, np.ndarray] = {}
     features: dict[str, list[str]] = {}
     for object_name, declared in loaded.features.items():
-        measured = set(measurements.get_feature_names(object_name))
-        columns = {name: measurements.get_current_measurement(object_name, name) for name in measured}
-        features[object_name] = declared + sorted(measured.difference(declared))
-        count = max((len(column) for column in columns.values()), default=0)
-        values = np.full((count, len(features[object_name])), np.nan)
-        for index, name in enumerate(features[object_name]):
-            if name in columns:
-                values[: len(columns[name]), index] = columns[name]
-        arrays[f"values/{object_name}"] = values
-    for object_name in object_set.object_names:
-        if object_name in features:
-            arrays[f"labels/{object_name}"] = object_set.get_objects(object_name).segmented
-    image = {
-        name: float(value)
-        for name in measurements.get_feature_names("Image")
-        if name not in _GROUP and not isinstance(value := measurements.get_current_image_measurement(name), str)
-    }
+        objects = object_set.get_objects(object_name) if object_name in object_set.object_names else None
+        count = None if objects is None else objects.count
+        features[object_name], arrays[f"values/{object_name}"] = measurements.table(object_name, declared, count)
+        if objects is not None:
+            arrays[f"labels/{object_name}"] = objects.segmented
+    image = {name: value for name, value in measurements.image_numbers().items() if name not in _GROUP}
     return {"features": features, "image": image, "seconds": seconds}, arrays

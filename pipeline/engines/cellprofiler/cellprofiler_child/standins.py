@@ -15,6 +15,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 #: imported by core modules, reached only with Java, a graphical interface or remote files; of `pkg_resources`
 #: (setuptools has dropped it) the paths of pictures in help texts are asked for
 ABSENT = ("javabridge", "bioformats", "prokaryote", "zmq", "boto3", "pkg_resources")
@@ -47,33 +49,45 @@ def _resource_filename(package: str, name: str) -> str:
     return os.path.join(os.path.dirname(importlib.import_module(package).__file__ or ""), name)
 
 
-def _renamed(function: Callable, old: str, new: str, convert: Callable[[Any], Any]) -> Callable:
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if old in kwargs:
-            kwargs[new] = convert(kwargs.pop(old))
-        return function(*args, **kwargs)
-
-    return wrapper
+def _wrap(module_name: str, names: str, call: Callable) -> None:
+    module = importlib.import_module(module_name)
+    for name in names.split():
+        function = getattr(module, name)
+        setattr(module, name, functools.wraps(function)(functools.partial(call, function)))
 
 
-def _rename_keywords() -> None:
-    """scikit-image 0.20 has other names than 0.18 for two keywords; nothing but the names changed."""
-    morphology = "erosion dilation opening closing white_tophat black_tophat reconstruction"
-    restoration = "denoise_bilateral denoise_nl_means denoise_tv_chambolle denoise_wavelet"
-    for module_name, names, old, new, convert in (
-        ("skimage.morphology", morphology, "selem", "footprint", lambda selem: selem),
-        ("skimage.filters", "gaussian", "multichannel", "channel_axis", lambda yes: -1 if yes else None),
-        ("skimage.restoration", restoration, "multichannel", "channel_axis", lambda yes: -1 if yes else None),
-    ):
-        module = importlib.import_module(module_name)
-        for name in names.split():
-            setattr(module, name, _renamed(getattr(module, name), old, new, convert))
+def _selem(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    if "selem" in kwargs:
+        kwargs["footprint"] = kwargs.pop("selem")
+    return function(*args, **kwargs)
+
+
+def _multichannel(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    if "multichannel" in kwargs:
+        kwargs["channel_axis"] = -1 if kwargs.pop("multichannel") else None
+    return function(*args, **kwargs)
+
+
+def _indices(function: Callable, image: np.ndarray, *args: Any, indices: bool = True, **kwargs: Any) -> np.ndarray:
+    peaks = function(image, *args, **kwargs)
+    if indices:
+        return peaks
+    mask = np.zeros(image.shape, bool)
+    mask[tuple(peaks.T)] = True
+    return mask
 
 
 # At the end of the path: a package that is there after all is taken.
 sys.meta_path.append(_AbsentFinder())
-_rename_keywords()
+# scikit-image 0.20 has other names than 0.18 for two keywords, and has dropped one; nothing else changed.
+_wrap("skimage.morphology", "erosion dilation opening closing white_tophat black_tophat reconstruction", _selem)
+_wrap("skimage.filters", "gaussian", _multichannel)
+_wrap(
+    "skimage.restoration",
+    "denoise_bilateral denoise_nl_means denoise_tv_chambolle denoise_wavelet",
+    _multichannel,
+)
+_wrap("skimage.feature", "peak_local_max", _indices)
 
 import cellprofiler_core.preferences  # noqa: E402
 
