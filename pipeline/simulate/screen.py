@@ -155,7 +155,7 @@ def screen_tables(design: ScreenDesign) -> dict[str, bytes]:
         "platemaps": "platemaps",
         "perturbations": annotations,
         "columns": {"modality": "perturbation"},
-        "groups": {"primary": {"group": ["primary"]}},
+        "groups": {"primary": [{"group": ["primary"]}]},
     }
     made["screen.yaml"] = yaml.safe_dump(description, sort_keys=False).encode()
     return made
