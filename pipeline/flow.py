@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.config import Config
 from pipeline.engines import open_engine
 from pipeline.errors import PipelineError
 from pipeline.executors import Executor, Outcome, Task
-from pipeline.plan import Plan, make_plan, read_wells, write_plan
+from pipeline.plan import Plan, make_plan, read_well_sites, read_wells, write_plan
 from pipeline.progress import Progress
 from pipeline.run_record import RECORD, Run, make_record, open_run, refuse_other, update_config, write_record
 from pipeline.screen import Plate
@@ -33,7 +34,7 @@ def run(config: Config, executor: Callable[[], Executor], progress: Progress) ->
         progress.say("This run is finished; nothing is left to do.")
         return report.read_summary(here.storage)
     steps = flow(here)
-    with progress.counting(steps), executor() as machine:
+    with progress.counting(steps), closing(executor()) as machine:
         failures = {outcome.task.key: str(outcome.error) for outcome in ended(steps, machine, here, progress)}
     progress.say("Writing the report")
     return report.write_report(here, failures)
@@ -155,6 +156,6 @@ def set_aside(run: Run, task: Task, error: PipelineError) -> None:
     """Enter a well that could not be measured in the ledger as failed, so that its plate can be published."""
     _, batch, name, well = task.key.split("/")
     plate = Plate(batch, name)
-    entry = ledger.empty_entry(plate, well, measure.input_digest(run, measure.planned_sites(run, plate, well)))
+    entry = ledger.empty_entry(plate, well, measure.input_digest(run, read_well_sites(run.storage, plate, well)))
     entry["reason"] = f"{error.kind}: {error}"
     ledger.write_entry(run.storage, run.settings12, entry)
