@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from tqdm import tqdm
 
 from pipeline.executors import Outcome
 
+#: a log file gets a line each time so large a part of the wells is done, instead of a bar that is redrawn
+LOGGED = 0.05
+
 
 class Progress:
-    """One bar over the wells, on standard error; lines in between. `quiet` shows nothing at all."""
+    """One bar over the wells, on standard error, and a line for each plate, batch and score that is done."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -28,37 +32,40 @@ class Progress:
         stages = [step.task.key.partition("/")[0] for step in steps]
         self._sites = self._failures = self._plates = 0
         self._all_plates = stages.count("publish")
-        on_screen = sys.stderr.isatty()
-        with tqdm(
-            total=stages.count("measure"),
-            desc="Measuring",
-            unit=" wells",
-            file=sys.stderr,
-            disable=self.quiet,
-            # A log file gets a line now and then instead of a bar that is redrawn.
-            mininterval=0.5 if on_screen else 15,
-            ncols=None if on_screen else 110,
-            smoothing=0.1,
-        ) as self._bar:
-            yield
+        self._on_screen = sys.stderr.isatty()
+        self._logged = 0.0
+        with open(os.devnull, "w") as nowhere:
+            shown = sys.stderr if self._on_screen and not self.quiet else nowhere
+            total = stages.count("measure")
+            with tqdm(total=total, desc="Measuring", unit=" wells", file=shown, smoothing=0.1) as self._bar:
+                yield
         self._bar = None
 
     def count(self, outcome: Outcome) -> None:
         """Take note of one ended task."""
-        assert self._bar is not None
-        stage = outcome.task.key.partition("/")[0]
-        record = outcome.record or {}
-        if stage == "measure":
-            self._sites += record.get("sites", 0)
-            if outcome.error is not None or record.get("why"):
-                self._failures += 1
-                self.say(f"{outcome.task.key}: {outcome.error or record['why']}")
-            elapsed = self._bar.format_dict["elapsed"]
-            rate = 60 * self._sites / elapsed if elapsed else 0.0
-            shown = f"{rate:.0f} sites/min, {self._plates}/{self._all_plates} plates, {self._failures} with failures"
-            self._bar.set_postfix_str(shown, refresh=False)
-            self._bar.update(1)
-            return
+        stage, _, where = outcome.task.key.partition("/")
+        if outcome.error is not None:
+            self.say(f"{outcome.task.key} failed: {outcome.error}")
+        elif stage in ("publish", "select", "score"):
+            self.say(f"{where}: " + {"publish": "measured", "select": "features selected", "score": "scored"}[stage])
         if stage == "publish":
             self._plates += 1
-        self.say(f"{outcome.task.key}: " + (f"failed: {outcome.error}" if outcome.error else "done"))
+        if stage == "measure":
+            self._count_well(outcome)
+
+    def _count_well(self, outcome: Outcome) -> None:
+        assert self._bar is not None
+        record = outcome.record or {}
+        self._sites += record.get("sites", 0)
+        if record.get("why"):
+            self.say(f"{outcome.task.key}: {record['why']}")
+        self._failures += outcome.error is not None or bool(record.get("why"))
+        elapsed = self._bar.format_dict["elapsed"]
+        rate = 60 * self._sites / elapsed if elapsed else 0.0
+        counted = f"{rate:.0f} sites/min, {self._plates}/{self._all_plates} plates, {self._failures} with failures"
+        self._bar.set_postfix_str(counted, refresh=False)
+        self._bar.update(1)
+        done = self._bar.n / max(self._bar.total, 1)
+        if not self._on_screen and (done >= self._logged + LOGGED or done == 1):
+            self._logged = done
+            self.say(str(self._bar))

@@ -181,7 +181,8 @@ def _called(well: Any) -> str:
 
 
 def _by_stain(run: Run, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    stains = {name: stain for stain, name in run.config.screen.image_names.items()}
+    screen = run.config.screen
+    stains = {screen.image_names[channel]: stain for channel, stain in screen.channels.items()}
     return {stains[name]: pixels for name, pixels in images.items() if name in stains}
 
 
