@@ -1,0 +1,37 @@
+"""The single-cell store: features by name and meaning, one shard a well, plates that are published or not."""
+
+from pipeline.cells.assemble import SiteCells, assemble_site
+from pipeline.cells.check import Damage, check_plate
+from pipeline.cells.commit import put_well
+from pipeline.cells.create import create_plate, read_schema, write_schema
+from pipeline.cells.encode import EncodedWell, encode_well
+from pipeline.cells.image_table import encode_image_table, open_image_measurements, put_image_measurements
+from pipeline.cells.plates import is_published, published_plates, read_publication
+from pipeline.cells.publish import publish, publish_plate
+from pipeline.cells.read import cells_frame, open_cells, read_well
+from pipeline.cells.schema import Schema
+
+__all__ = [
+    "Damage",
+    "EncodedWell",
+    "Schema",
+    "SiteCells",
+    "assemble_site",
+    "cells_frame",
+    "check_plate",
+    "create_plate",
+    "encode_image_table",
+    "encode_well",
+    "is_published",
+    "open_cells",
+    "open_image_measurements",
+    "publish",
+    "publish_plate",
+    "published_plates",
+    "put_image_measurements",
+    "put_well",
+    "read_publication",
+    "read_schema",
+    "read_well",
+    "write_schema",
+]

@@ -1,0 +1,105 @@
+"""One site's objects -> rows: one cell, one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline.cells import layout
+from pipeline.cells.schema import Schema
+from pipeline.engines.base import SiteMeasurements
+from pipeline.errors import SchemaMismatch, StoreError
+
+
+@dataclass(frozen=True)
+class SiteCells:
+    """The rows of one site: float32 (n_cells + n_unmatched, schema.columns).
+
+    First the cells, in order of their primary object's number, then the objects that belong to no whole cell, by
+    compartment and number, each with NaN in the other compartments. `n_infinite`: infinite values among them, those
+    too large for float32 included.
+    """
+
+    site: int
+    rows: np.ndarray
+    n_cells: int
+    n_unmatched: int
+    n_infinite: int
+
+
+def assemble_site(site: int, measurements: SiteMeasurements, schema: Schema) -> SiteCells:
+    """Join a site's objects to cells by CellProfiler's relations (the `Parent_*` measurements).
+
+    A cell is one object of each compartment, each the child of the others as far as they say; where a primary object
+    has several such children, it goes with the lowest-numbered, and the others are left unmatched. Object sets that
+    are no compartment are not looked at.
+
+    Raises `SchemaMismatch` where the features are not the schema's, and `StoreError` where a count or an object number
+    is no whole number that float32 can hold.
+    """
+    where = f"site {site}"
+    tables = {}
+    for compartment in schema.compartments:
+        if compartment not in measurements.objects:
+            raise SchemaMismatch(
+                f"{where} has no {compartment}; it has {', '.join(measurements.objects) or 'no objects'}. Sites of "
+                "one run must all be measured by the same pipeline."
+            )
+        objects = measurements.objects[compartment]
+        tables[compartment] = objects.values[:, schema.columns_from(compartment, objects.features, where)]
+        _refuse_broken_integers(tables[compartment], compartment, schema, where)
+    if not 0 <= site < layout.LARGEST_INTEGER:
+        raise StoreError(f"{where}: a site's number must be 0 or more, and below {layout.LARGEST_INTEGER}")
+
+    numbers = _cells(tables, schema)
+    rows = np.full((len(numbers), schema.columns), np.nan, np.float32)
+    with np.errstate(over="ignore"):  # too large for float32: infinite, and counted below
+        for compartment, table in tables.items():
+            found = numbers[compartment].to_numpy()
+            if len(table):
+                rows[found > 0, schema.slices[compartment]] = table[found[found > 0] - 1]
+    rows[:, 0] = site
+    rows[:, 1 : len(schema.index) - 1] = numbers.where(numbers > 0)
+    is_matched = (numbers > 0).all(axis=1).to_numpy()
+    rows[:, len(schema.index) - 1] = is_matched
+
+    # Equal numbers must be equal bytes: one NaN of the many, and no negative zero.
+    rows += 0.0
+    rows[np.isnan(rows)] = np.nan
+    n_cells = int(is_matched.sum())
+    return SiteCells(site, rows, n_cells, len(rows) - n_cells, int(np.isinf(rows).sum()))
+
+
+def _cells(tables: dict[str, np.ndarray], schema: Schema) -> pd.DataFrame:
+    """Object numbers by compartment, one row a cell, then one row for each object that is in none; 0 for no object."""
+    names = list(schema.compartments)
+    counted = {name: np.arange(1, len(tables[name]) + 1) for name in names}
+    cells = pd.DataFrame({names[0]: counted[names[0]]})
+    for name, parents in schema.joins:
+        objects = {name: counted[name]}
+        for parent in parents:
+            column = tables[name][:, schema.features[name].index(f"Parent_{parent}")]
+            objects[parent] = np.nan_to_num(column).astype(np.int64)
+        cells = cells.merge(pd.DataFrame(objects), on=list(parents))
+    cells = cells[names].sort_values(names).drop_duplicates(names[0])
+    unmatched = [
+        pd.DataFrame({name: np.setdiff1d(counted[name], cells[name])}).reindex(columns=names, fill_value=0)
+        for name in names
+    ]
+    return pd.concat([cells, *unmatched], ignore_index=True).astype(np.int64)
+
+
+def _refuse_broken_integers(table: np.ndarray, compartment: str, schema: Schema, where: str) -> None:
+    """Counts and object numbers name things: a rounded one would name another."""
+    for column in schema.integers[compartment]:
+        values = table[:, column]
+        broken = ~(np.isnan(values) | ((values == np.trunc(values)) & (np.abs(values) < layout.LARGEST_INTEGER)))
+        if broken.any():
+            row = int(np.argmax(broken))
+            raise StoreError(
+                f"{where}: {compartment}_{schema.features[compartment][column]} of object {row + 1} is {values[row]}, "
+                f"which is no whole number below {layout.LARGEST_INTEGER}; it cannot be stored exactly. Object numbers "
+                "come from the engine: this is a fault of the pipeline file or of the engine."
+            )

@@ -1,0 +1,166 @@
+"""The feature table of a store: which column is which measurement, for all plates of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+
+import numpy as np
+import pandas as pd
+
+from pipeline.cells import layout
+from pipeline.cells.meaning import channels_of, meaning
+from pipeline.errors import ConfigError, SchemaMismatch
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a single-cell store.
+
+    A row of the store holds `layout.BLOCK_FEATURES` index columns, of which `index` names the used ones, then the
+    measured columns, `names`: ordered by compartment, family, channel and scale, so that a selection by meaning
+    lies in few blocks.
+
+    `features`: compartment -> its features in store order, without the compartment, as CellProfiler writes them. The
+    first compartment is the primary one, which the others name as their parent. `capacity`: most rows of a well.
+    `left_out`: object sets of the pipeline that are no compartment -> number of their features, which are not stored.
+    """
+
+    features: Mapping[str, tuple[str, ...]]
+    capacity: int
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def from_features(
+        cls, features: Mapping[str, Iterable[str]], compartments: tuple[str, ...], capacity: int
+    ) -> Schema:
+        """The schema for a pipeline that measures `features` (object set -> names without the set).
+
+        Raises `ConfigError` where a compartment is not measured, or names no other as its parent.
+        """
+        objects = {name: tuple(found) for name, found in features.items() if name != "Image"}
+        missing = [name for name in compartments if not objects.get(name)]
+        if missing or not compartments:
+            raise ConfigError(
+                f"cells.compartments: the pipeline measures no {' and no '.join(missing) or 'object set named here'}; "
+                f"it measures {', '.join(objects) or 'no objects at all'}. Name the sets that make one cell."
+            )
+        channels = channels_of(name for found in objects.values() for name in found)
+
+        def place(name: str) -> tuple:
+            what = meaning(name, channels)
+            return what.family, what.channel, what.channel2, what.scale or 0, what.feature, what.angle or 0, name
+
+        schema = cls(
+            {compartment: tuple(sorted(set(objects[compartment]), key=place)) for compartment in compartments},
+            capacity,
+            {name: len(found) for name, found in objects.items() if name not in compartments},
+        )
+        _ = schema.joins  # a pipeline whose objects cannot be joined is refused now, not at the first site
+        return schema
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        return tuple(self.features)
+
+    @property
+    def index(self) -> tuple[str, ...]:
+        """Names of the index columns: site, the object number in each compartment, whether the row is a whole cell."""
+        return "Site", *(f"{name}_ObjectNumber" for name in self.compartments), "IsMatched"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All measured columns in store order, with their compartment: `Nuclei_AreaShape_Area`."""
+        return tuple(f"{compartment}_{name}" for compartment, found in self.features.items() for name in found)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a row, index block included."""
+        return layout.BLOCK_FEATURES + len(self.names)
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Compartment -> its columns in a row."""
+        slices, start = {}, layout.BLOCK_FEATURES
+        for compartment, found in self.features.items():
+            slices[compartment] = slice(start, start + len(found))
+            start += len(found)
+        return slices
+
+    @cached_property
+    def meaning(self) -> pd.DataFrame:
+        """One row per measured column, in store order.
+
+        name, compartment, family, feature, channel, channel2: text, "" for none; scale, angle: float, NaN for none;
+        dtype: "int" or "float", what the numbers are (all are stored as float32).
+        """
+        channels = channels_of(name for found in self.features.values() for name in found)
+        rows = [
+            {"name": f"{compartment}_{name}", "compartment": compartment, **meaning(name, channels)._asdict()}
+            for compartment, found in self.features.items()
+            for name in found
+        ]
+        return pd.DataFrame(rows).astype({"scale": np.float32, "angle": np.float32})
+
+    @cached_property
+    def integers(self) -> dict[str, list[int]]:
+        """Compartment -> positions of its features that are whole numbers."""
+        table = self.meaning
+        return {
+            name: np.flatnonzero(table.loc[table["compartment"] == name, "dtype"] == "int").tolist()
+            for name in self.compartments
+        }
+
+    @cached_property
+    def joins(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """How objects become cells: each compartment but the first, after those it names as parents (`Parent_*`)."""
+        primary, *others = self.compartments
+        parents = {
+            name: [parent for parent in self.compartments if parent != name and f"Parent_{parent}" in found]
+            for name, found in self.features.items()
+            if name != primary
+        }
+        orphans = [name for name in others if not parents[name]]
+        if orphans:
+            raise ConfigError(
+                f"cells.compartments: {' and '.join(orphans)} cannot be joined to {primary}: no Parent_ measurement "
+                f"names one of {', '.join(self.compartments)}. The first compartment must be the one that the others "
+                "come from, e.g. Nuclei."
+            )
+        try:
+            order = [name for name in TopologicalSorter(parents).static_order() if name != primary]
+        except CycleError as error:
+            raise ConfigError(f"cells.compartments: {' and '.join(error.args[1])} name each other as parents") from None
+        return tuple((name, tuple(parents[name])) for name in order)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides where a number lies."""
+        plain = [layout.FORMAT, self.capacity, [[name, list(found)] for name, found in self.features.items()]]
+        return hashlib.sha256(json.dumps(plain, separators=(",", ":")).encode()).hexdigest()
+
+    def columns_from(self, compartment: str, features: tuple[str, ...], where: str) -> np.ndarray:
+        """Positions in `features` (as an engine gives them) of this compartment's columns, in store order.
+
+        Raises `SchemaMismatch` with the difference where the two are not the same features.
+        """
+        position = {name: number for number, name in enumerate(features)}
+        expected = self.features[compartment]
+        if len(position) != len(features) or position.keys() != set(expected):
+            raise SchemaMismatch(
+                f"{where}: {compartment} has other features than the store: "
+                f"missing {_some([name for name in expected if name not in position])}; "
+                f"unexpected {_some([name for name in features if name not in set(expected)])}; "
+                f"twice {_some(sorted({name for name in features if features.count(name) > 1}))}. "
+                "Sites of one run must all be measured by the same pipeline; use another results place for another one."
+            )
+        return np.array([position[name] for name in expected])
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
