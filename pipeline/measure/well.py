@@ -17,14 +17,12 @@ from pipeline import cells, illumination, ledger
 from pipeline.config import digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
 from pipeline.errors import EngineError, ImageError, SchemaMismatch
-from pipeline.images import planned_files, prefetch, read_site
+from pipeline.images import prefetch, read_site
 from pipeline.measure.preview import encode_preview
-from pipeline.plan import read_plate_record, read_sites
+from pipeline.plan import SitePlan, read_well_sites
 from pipeline.run_record import Run, open_run
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
-
-PlannedSite = dict[str, Any]
 
 
 def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[str, Any]:
@@ -51,19 +49,13 @@ def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[s
     return _summary(entry)
 
 
-def planned_sites(run: Run, plate: Plate, well: str) -> list[PlannedSite]:
-    """The rows of the site table for one well, in order of their sites."""
-    table = read_sites(run.storage, plate)
-    return table[table["Metadata_Well"] == well].sort_values("Metadata_Site").to_dict("records")
-
-
-def input_digest(run: Run, planned: list[PlannedSite]) -> str:
+def input_digest(run: Run, planned: list[SitePlan]) -> str:
     """Names what a well is measured from: its images as they were planned."""
-    return digest([[site["Metadata_Site"], *planned_files(site, run.record["inputs"]).values()] for site in planned])
+    return digest([[site.site, *site.files(run.record["inputs"]).values()] for site in planned])
 
 
 def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
-    planned = planned_sites(run, plate, well)
+    planned = read_well_sites(run.storage, plate, well)
     schema = cells.read_schema(run.storage)
     entry = ledger.empty_entry(plate, well, input_digest(run, planned))
     measured: list[cells.SiteCells] = []
@@ -93,22 +85,21 @@ def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
 
 
 def _measured_sites(
-    run: Run, plate: Plate, well: str, planned: list[PlannedSite]
+    run: Run, plate: Plate, well: str, planned: list[SitePlan]
 ) -> Iterator[tuple[int, SiteMeasurements | ImageError | EngineError]]:
     """Each site with what the engine says of it, or with the error that is this site's own."""
     source = open_storage(run.config.images)
     functions = illumination.functions(run, plate)
     engine = _engine(run)
     needed = [name for name in engine.inputs if name not in functions]
-    about = read_plate_record(run.storage, plate)
-    shape, dtype = about["image_shape"], about["image_dtype"]
+    shape, dtype = illumination.image_kind(run, plate)
 
-    def read(site: PlannedSite) -> dict[str, np.ndarray]:
-        return read_site(source, planned_files(site, needed), shape, dtype)
+    def read(site: SitePlan) -> dict[str, np.ndarray]:
+        return read_site(source, site.files(needed), shape, dtype)
 
     is_pictured = False
-    for row, images in prefetch(planned, read):
-        site = int(row["Metadata_Site"])
+    for planned_site, images in prefetch(planned, read):
+        site = planned_site.site
         if isinstance(images, ImageError):
             yield site, images
             continue

@@ -1,0 +1,68 @@
+"""A small simulated screen on a real S3 server, and configs that run on it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.config import SCREENS, Config, load_config
+from pipeline.simulate.design import DESIGNS
+from pipeline.simulate.s3_server import LocalS3
+from pipeline.simulate.screen import simulate, write_tables
+from pipeline.storage import Location, open_storage
+
+#: of what a run leaves behind, all that must be the same whoever ran it, in whatever order and however often killed
+RESULTS = (
+    *("run.json", "pipeline.cppipe", "features", "plan/", "illumination/", "cells/", "image_measurements/", "previews/"),
+    *("ledger/", "plates/", "profiles/", "scores/"),
+)
+
+
+@pytest.fixture(scope="session")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """`server`: an S3 server that holds the tiny screen; `tables`: the folder with the screen's tables."""
+    folder = tmp_path_factory.mktemp("screen")
+    with LocalS3() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment("admin").items():
+            patch.setenv(name, value)
+        simulate(Location(url="s3://images/screen", profile="admin"), "tiny")
+        write_tables(folder, DESIGNS["tiny"])
+        patch.setenv("AWS_PROFILE", "worker")
+        yield {"server": server, "tables": folder}
+
+
+@pytest.fixture(scope="session")
+def config(screen: dict[str, Any]) -> Callable[..., Config]:
+    """Make a config: `config("s3://results/name")`, with dotted keys changed as given."""
+
+    def make(results: str, **changes: Any) -> Config:
+        shipped = SCREENS / "embedded" / "config.yaml"
+        keys = {"screen": str(screen["tables"] / "screen.yaml"), "results.url": results, "engine.kind": "cellprofiler"}
+        # Eight wells of two plates: one well with a missing image is among them.
+        keys |= {"subset.plates": ["SIM00101", "SIM00102"], "subset.wells": ["A01", "A02", "B01", "B02"]}
+        return load_config(shipped, **{**keys, "execution.cluster": "serial", **changes})
+
+    return make
+
+
+def stored(location: Location) -> dict[str, str]:
+    """Key -> SHA-256 of everything a run leaves behind that must not depend on how it went."""
+    storage = open_storage(location)
+    keys = [entry.key for entry in storage.entries() if entry.key.startswith(RESULTS)]
+    return {key: hashlib.sha256(storage.get(key)).hexdigest() for key in keys}
+
+
+def start_run(config: Config, folder: Path) -> subprocess.Popen[str]:
+    """`python -m pipeline run` as a user starts it, in a process of its own; its progress comes on stderr."""
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(config.to_yaml())))
+    command = [sys.executable, "-m", "pipeline", "run", str(path)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ.copy())

@@ -1,0 +1,111 @@
+"""The main job from images to report, in ways it may be run; always the same bytes come out."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import flow, ledger
+from pipeline.config import Config
+from pipeline.errors import SettingsDiffer
+from pipeline.executors import open_executor
+from pipeline.progress import Progress
+from pipeline.report import Summary
+from pipeline.run_record import open_run
+from pipeline.status import well_states
+from pipeline.storage import open_storage
+from tests.end_to_end.conftest import start_run, stored
+
+QUIET = Progress(quiet=True)
+
+
+def run(config: Config) -> Summary:
+    return flow.run(config, lambda: open_executor(config), QUIET)
+
+
+@pytest.fixture(scope="module")
+def finished(config: Callable[..., Config]) -> Config:
+    """A run of eight wells, one after another, in S3."""
+    settings = config("s3://results/serial")
+    run(settings)
+    return settings
+
+
+def test_every_well_is_accounted_for(finished: Config) -> None:
+    wells = well_states(open_run(finished.results)).set_index(["Metadata_Plate", "Metadata_Well"])
+    assert len(wells) == 8
+    assert (wells["state"].drop(index=("SIM00102", "A02")) == "measured").all()
+    assert (wells["n_cells"].drop(index=("SIM00102", "A02")) > 0).all()
+
+
+def test_a_missing_image_is_its_sites_failure_by_name(finished: Config) -> None:
+    wells = well_states(open_run(finished.results)).set_index(["Metadata_Plate", "Metadata_Well"])
+    lost = wells.loc[("SIM00102", "A02")]
+    assert lost["state"] == "failed"
+    assert "OrigRNA is missing" in lost["why"]
+
+
+def test_two_worker_processes_leave_the_same_bytes(finished: Config, config: Callable[..., Config]) -> None:
+    settings = config("s3://results/dask", **{"execution.cluster": "local"})
+    run(settings)
+    assert stored(settings.results) == stored(finished.results)
+
+
+def test_a_folder_holds_the_same_bytes_as_a_bucket(
+    finished: Config, config: Callable[..., Config], tmp_path: Path
+) -> None:
+    settings = config(str(tmp_path / "results"))
+    run(settings)
+    assert stored(settings.results) == stored(finished.results)
+
+
+def test_a_run_that_was_killed_goes_on_and_leaves_the_same_bytes(
+    finished: Config, config: Callable[..., Config], tmp_path: Path
+) -> None:
+    settings = config("s3://results/killed", **{"execution.cluster": "local"})
+    process = start_run(settings, tmp_path)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "2/8" in line or "3/8" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    here = open_run(settings.results)
+    before = {
+        (plate, well): here.storage.get(entry.key)
+        for plate in here.plates
+        for well in ledger.finished_wells(here.storage, here.settings12, plate)
+        for entry in here.storage.entries(f"ledger/{here.settings12}/{plate.key}/{well}.")
+    }
+    assert 2 <= len(before) < 8
+
+    run(settings)
+
+    assert stored(settings.results) == stored(finished.results)
+    measured = [(attempt["batch"], attempt["plate"], attempt["well"]) for attempt in ledger.read_attempts(here.storage)]
+    for plate, well in before:
+        assert measured.count((*plate, well)) == 1, f"{plate} {well} was finished and measured again"
+
+
+def test_a_finished_run_that_is_run_again_does_nothing(finished: Config) -> None:
+    storage = open_storage(finished.results)
+    before = {entry.key: (entry.etag, entry.modified) for entry in storage.entries() if entry.key != "config.yaml"}
+    run(finished)
+    assert {entry.key: (entry.etag, entry.modified) for entry in storage.entries() if entry.key != "config.yaml"} == before
+
+
+def test_a_root_of_another_config_is_refused_with_the_fields_that_differ(
+    finished: Config, config: Callable[..., Config]
+) -> None:
+    other = config("s3://results/serial", **{"profiles.aggregate": "mean", "illumination": "none"})
+    with pytest.raises(SettingsDiffer) as refused:
+        run(other)
+    assert "profiles.aggregate: 'mean' here, 'median' there" in str(refused.value)
+    assert "illumination: 'none' here, 'compute' there" in str(refused.value)
+
+
+def test_limits_and_workers_may_change_between_two_calls(finished: Config, config: Callable[..., Config]) -> None:
+    run(config("s3://results/serial", **{"limits.site_seconds": 99, "execution.workers": 1}))
