@@ -104,17 +104,21 @@ class Screen(Section):
 class Subset(Section):
     """Less than the whole screen. Empty means all."""
 
-    plates: tuple[str, ...] = Field((), description="Plate names, batch/plate, or a group of the screen.")
+    plates: tuple[str, ...] = Field((), description="Plate names, batch/plate, batches, or groups of the screen.")
     wells: tuple[str, ...] = Field((), description="Wells, e.g. [A01, B07].")
     sites: tuple[int, ...] = Field((), description="Site numbers, e.g. [1, 2].")
 
 
 class EngineConfig(Section):
+    """What measures a site."""
+
     kind: Literal["cellprofiler", "native"] = Field("cellprofiler", description="Which engine measures.")
     cppipe: Path = Field(description="CellProfiler pipeline file (.cppipe) to run on every site.")
 
 
 class CellsConfig(Section):
+    """The single-cell store."""
+
     compartments: tuple[str, ...] = Field(
         ("Nuclei", "Cells", "Cytoplasm"),
         description="Object sets that make one cell. The first is the one the others name as their parent.",
@@ -123,6 +127,8 @@ class CellsConfig(Section):
 
 
 class ProfilesConfig(Section):
+    """From the cells of a well to its profile."""
+
     aggregate: Literal["median", "mean"] = Field("median", description="How the cells of a well become its profile.")
     normalize: Literal["mad_robustize", "standardize"] = Field("mad_robustize", description="Normalisation by plate.")
     epsilon: float = Field(
@@ -155,12 +161,16 @@ class SelectConfig(Section):
 
 
 class ScoresConfig(Section):
+    """What is computed from the profiles."""
+
     mode: Literal["correct", "published", "copairs"] = Field("correct", description="Rules of the statistics.")
     tasks: tuple[str, ...] = Field(("detection",), description="Scores to compute; `scores --help` lists them.")
     seed: int = Field(0, description="Seed of the null distributions.")
 
 
 class ReportConfig(Section):
+    """The page at the end."""
+
     wells: tuple[str, ...] = Field(
         (), description="Wells to show as pictures, on each plate. Empty: a negative control and the strongest ones."
     )

@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.config import PerturbationTable, Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.checks import Finding
-from pipeline.screen import Plate, well_name, well_position
+from pipeline.screen import Plate, plate_size, well_name, well_position
 
 #: columns every wells table has, "" where a screen's tables have no such column
 ANNOTATION = ("broad_sample", "control_type", "pert_type", "pert_iname", "gene", "target_list")
@@ -38,13 +38,14 @@ def screen_plates(screen: Screen) -> pd.DataFrame:
     for column in ("batch", "plate"):
         if column not in table or (table[column] == "").any():
             raise ConfigError(
-                f"{screen.plates}: each row needs a {column}. Columns: {', '.join(table.columns)}. A column of another name "
-                f"is given in the screen as `columns: {{{column}: <its name>}}`."
+                f"{screen.plates}: each row needs a {column}. Columns: {', '.join(table.columns)}. A column of "
+                f"another name is given in the screen as `columns: {{{column}: <its name>}}`."
             )
     if unknown := [column for column in condition if column not in table]:
         raise ConfigError(
-            f"{screen.plates} has no column {', '.join(unknown)}, of which the screen makes its conditions. Columns: "
-            f"{', '.join(table.columns)}. Name the column (`columns: {{{unknown[0]}: <its name>}}`) or change `condition`."
+            f"{screen.plates} has no column {', '.join(unknown)}, of which the screen makes its conditions. It has: "
+            f"{', '.join(table.columns)}. Name the column (`columns: {{{unknown[0]}: <its name>}}`) or change "
+            "`condition`."
         )
     if (twice := table.duplicated(["batch", "plate"])).any():
         raise ConfigError(f"{screen.plates} has plate {'/'.join(table.loc[twice, ['batch', 'plate']].iloc[0])} twice.")
@@ -76,7 +77,8 @@ def screen_wells(screen: Screen, plates: pd.DataFrame | None = None) -> tuple[pd
             wells, unknown = annotated_map(screen, name, modality)
             maps.append(wells.assign(**row))
             for sample in unknown:
-                what = f"Plate map {name} ({modality or 'all plates'}) holds {sample}, which no annotation table describes."
+                where = f"Plate map {name}" + (f" of {modality} plates" if modality else "")
+                what = f"{where} holds {sample}, which no annotation table describes."
                 findings.append(Finding("sample_unknown", "", "", what))
     columns = ["Metadata_Well", "Metadata_Row", "Metadata_Column", *(f"Metadata_{name}" for name in ANNOTATION)]
     if not maps:
@@ -140,12 +142,13 @@ def read_plate_map(path: Path, key: str) -> pd.DataFrame:
     well = next((column for column in _WELL_COLUMNS if column in table), None)
     if well is None or key not in table:
         raise ConfigError(
-            f"{path} needs the columns well_position and {key}; it has {', '.join(table.columns)}. The column that names the "
-            "sample is the `key` of its annotation table."
+            f"{path} needs the columns well_position and {key}; it has {', '.join(table.columns)}. The column that "
+            "names the sample is the `key` of its annotation table."
         )
     table = table.rename(columns={key: "broad_sample"})
     try:
         positions = [well_position(name) for name in table.pop(well)]
+        plate_size([well_name(*position) for position in positions])
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     table.insert(0, "Well", [well_name(*position) for position in positions])

@@ -23,8 +23,8 @@ def show(plan: Plan, condition: tuple[str, ...] = ("modality", "cell_type", "tim
     images = int(plan.sites[names].notna().to_numpy().sum())
     size = sum(int(plan.sites[name].sum()) for name in plan.sites.columns if name.startswith("Size_"))
     console.print(
-        f"{len(plan.plates):,} plates, {int((plan.wells['sites'] > 0).sum()):,} wells with images, "
-        f"{len(plan.sites):,} sites, {images:,} images, {size / 1e9:,.2f} GB"
+        f"plates: {len(plan.plates):,}   wells with images: {int((plan.wells['sites'] > 0).sum()):,}   "
+        f"sites: {len(plan.sites):,}   images: {images:,} ({size / 1e9:,.2f} GB)"
     )
     for kind, findings in plan.findings.groupby("kind", sort=False):
         console.print(f"\n{KINDS[str(kind)]}: {len(findings):,}")

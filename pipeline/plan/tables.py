@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import NotFound
 from pipeline.images import ImageFile, planned_files
 from pipeline.plan.gallery import TEXT
-from pipeline.plan.plan import Plan, of_plate
+from pipeline.plan.plan import KEYS, Plan
 from pipeline.screen import Plate
 from pipeline.storage import Storage
 
@@ -36,8 +36,9 @@ class SitePlan(NamedTuple):
 
 def write_plan(plan: Plan, storage: Storage) -> None:
     """Write all tables. The same plan gives the same bytes."""
+    sites = dict(list(plan.sites.groupby(KEYS, sort=False)))
     for plate in plan.plate_list:
-        storage.put(sites_key(plate), encode(of_plate(plan.sites, plate)))
+        storage.put(sites_key(plate), encode(sites.get(plate, plan.sites.iloc[:0])))
     for name in ("wells", "plates", "findings"):
         storage.put(f"plan/{name}.parquet", encode(getattr(plan, name)))
 
@@ -85,7 +86,9 @@ def encode(table: pd.DataFrame) -> bytes:
 
 def _read(storage: Storage, key: str) -> pa.Table:
     try:
-        return pq.read_table(io.BytesIO(storage.get(key)))
+        # Not from BytesIO: Arrow's threads may still hold a Python file while the interpreter ends, which then hangs
+        # or aborts (apache/arrow issues 33975, 34314).
+        return pq.read_table(pa.BufferReader(storage.get(key)), use_threads=False)
     except NotFound:
         raise NotFound(f"{storage.location} holds no {key}: nothing was planned there. Run `plan` first.") from None
 
