@@ -190,44 +190,50 @@ def fill_table(neighbours: np.ndarray, starts: np.ndarray, at_edge: np.ndarray, 
 
 
 @njit(nogil=True, cache=True)
-def squared_distance(mask: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distance of every pixel of `mask` to the nearest pixel outside it: int32 (y, x), exact.
+def squared_distance(labels: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distance of every labelled pixel to the nearest one of another label: int32 (y, x), exact.
 
-    Meijster, Roerdink & Hesselink 2000, doi:10.1007/0-306-47025-X_36, run by run: what ends a run of pixels in a
-    row is nearer than anything behind it. Where the mask has no outside at all, the outside is the pixel above
-    the image's first one, as `scipy.ndimage.distance_transform_edt` has it.
+    A mask is one label. Beyond the image there is nothing, and what ends a run of pixels in a row is nearer than
+    anything behind it, so that runs are solved one by one (Meijster, Roerdink & Hesselink 2000,
+    doi:10.1007/0-306-47025-X_36). Where one label fills the image, its outside is the pixel above the first one,
+    as `scipy.ndimage.distance_transform_edt` has it.
     """
-    height, width = mask.shape
+    height, width = labels.shape
     far = np.int32(height + width)
     result = np.zeros((height, width), np.int32)
     for x in range(width):
-        if mask[0, x]:
+        if labels[0, x] != 0:
             result[0, x] = far
     for y in range(1, height):
         for x in range(width):
-            result[y, x] = min(result[y - 1, x] + 1, far) if mask[y, x] else 0
+            if labels[y, x] != 0:
+                result[y, x] = min(result[y - 1, x] + 1, far) if labels[y, x] == labels[y - 1, x] else 1
     for y in range(height - 2, -1, -1):
         for x in range(width):
-            result[y, x] = min(result[y, x], result[y + 1, x] + 1)
-    if result.min() == far:
+            if labels[y, x] != 0:
+                below = result[y + 1, x] + 1 if labels[y, x] == labels[y + 1, x] else 1
+                result[y, x] = min(result[y, x], below)
+    if result.min() == far and (labels == labels[0, 0]).all():
         for y in range(height):
             for x in range(width):
                 result[y, x] = (y + 1) * (y + 1) + x * x
         return result
     line = np.empty(width + 2, np.int64)
-    vertex, begin = np.empty(width + 2, np.int64), np.empty(width + 2, np.int64)
+    vertex, begin = np.empty(width + 2, np.int64), np.empty(width + 3, np.int64)
     for y in range(height):
         x = 0
         while x < width:
-            if result[y, x] == 0:
+            label = labels[y, x]
+            if label == 0:
                 x += 1
                 continue
             start = x
-            while x < width and result[y, x] != 0:
+            while x < width and labels[y, x] == label:
                 x += 1
-            # The run with the pixels that end it; beyond the image there is nothing.
+            # The run, with the pixels that end it where the image goes on.
             first, end = max(start - 1, 0), min(x + 1, width)
-            for at in range(first, end):
+            line[first] = line[end - 1] = 0
+            for at in range(start, x):
                 line[at] = np.int64(result[y, at]) * result[y, at]
             lower_envelope(line, first, end, vertex, begin)
             piece = 0

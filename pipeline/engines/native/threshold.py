@@ -74,7 +74,7 @@ def minimum_cross_entropy(image: np.ndarray) -> np.float32:
     raised = image.ravel() - lowest
     above, below = np.empty_like(raised), np.empty_like(raised)
     following = sums.mean(raised)
-    current = np.float64(-2 * tolerance)
+    current: np.floating = np.float64(-2 * tolerance)
     while abs(following - current) > tolerance:
         current = following
         high, low = (np.float32(value) for value in means_above_and_below(raised, current, above, below))

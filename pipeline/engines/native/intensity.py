@@ -1,0 +1,257 @@
+"""MeasureObjectIntensity: brightness of objects and of their edges, and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.ties import last_maxima, sort_keys
+from pipeline.engines.native.workspace import Objects, Workspace, pixels_by_label
+
+INTENSITY = (
+    "IntegratedIntensity",
+    "MeanIntensity",
+    "StdIntensity",
+    "MinIntensity",
+    "MaxIntensity",
+    "IntegratedIntensityEdge",
+    "MeanIntensityEdge",
+    "StdIntensityEdge",
+    "MinIntensityEdge",
+    "MaxIntensityEdge",
+    "MassDisplacement",
+    "LowerQuartileIntensity",
+    "MedianIntensity",
+    "MADIntensity",
+    "UpperQuartileIntensity",
+)
+LOCATION = (
+    "CenterMassIntensity_X",
+    "CenterMassIntensity_Y",
+    "CenterMassIntensity_Z",
+    "MaxIntensity_X",
+    "MaxIntensity_Y",
+    "MaxIntensity_Z",
+)
+
+
+def compile(settings: Settings) -> MeasureObjectIntensity:
+    return MeasureObjectIntensity(
+        tuple(settings.names("Select images to measure")), tuple(settings.names("Select objects to measure"))
+    )
+
+
+def feature_names(image: str) -> list[str]:
+    return [f"Intensity_{name}_{image}" for name in INTENSITY] + [f"Location_{name}_{image}" for name in LOCATION]
+
+
+@dataclass(frozen=True)
+class MeasureObjectIntensity:
+    images_in: tuple[str, ...]
+    objects_in: tuple[str, ...]
+
+    images_out = objects_out = ()
+
+    def features(self) -> dict[str, list[str]]:
+        names = [name for image in self.images_in for name in feature_names(image)]
+        return dict.fromkeys(self.objects_in, names)
+
+    def run(self, site: Workspace) -> None:
+        for object_set in self.objects_in:
+            region = Region(site.objects[object_set])
+            for image in self.images_in:
+                values = region.measure(site.images[image])
+                for feature, column in zip(feature_names(image), values, strict=True):
+                    site.add(object_set, feature, column)
+
+
+class Region:
+    """The labelled pixels of one object set, in raster order, which all images share."""
+
+    def __init__(self, objects: Objects) -> None:
+        labels = objects.segmented
+        self.shape = labels.shape
+        self.raster = np.flatnonzero(labels)
+        self.labels = labels.ravel()[self.raster]
+        self.pixels, self.starts = pixels_by_label(self.labels, objects.count)
+        self._is_edge = inner_edge(labels).ravel()[self.raster]
+
+    @cached_property
+    def edge(self) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels, starts) of the objects' edges, as of the objects."""
+        is_edge = self._is_edge[self.pixels]
+        return self.pixels[is_edge], np.append(0, np.cumsum(is_edge))[self.starts]
+
+    def measure(self, image: np.ndarray) -> np.ndarray:
+        """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels."""
+        if image.shape != self.shape:
+            raise ValueError(f"the image has {image.shape} pixels, the objects {self.shape}")
+        values = image.ravel()[self.raster]
+        keys = sort_keys(values)
+        result = np.zeros((len(INTENSITY) + len(LOCATION), self.starts.size - 1))
+        measure_objects(values, keys, self.raster, self.shape[1], self.pixels, self.starts, result)
+        measure_edges(values, *self.edge, result[5:10])
+        at = self.raster[last_maxima(keys, self.labels, self.pixels, self.starts)] if values.size else np.zeros(0)
+        has_pixels = np.diff(self.starts) > 0
+        result[18], result[19] = (
+            np.where(has_pixels, at % self.shape[1], 0),
+            np.where(has_pixels, at // self.shape[1], 0),
+        )
+        return result
+
+
+@njit(nogil=True, cache=True)
+def inner_edge(labels: np.ndarray) -> np.ndarray:
+    """bool (y, x): labelled pixels with another label among their 4 neighbours. The image's border is no edge."""
+    height, width = labels.shape
+    edge = np.zeros((height, width), np.bool_)
+    for y in range(height):
+        for x in range(width):
+            label = labels[y, x]
+            if label == 0:
+                continue
+            edge[y, x] = (
+                (y > 0 and labels[y - 1, x] != label)
+                or (x > 0 and labels[y, x - 1] != label)
+                or (x + 1 < width and labels[y, x + 1] != label)
+                or (y + 1 < height and labels[y + 1, x] != label)
+            )
+    return edge
+
+
+@njit(nogil=True, cache=True)
+def measure_objects(values, keys, raster, width, pixels, starts, result) -> None:
+    """Fill the rows of `result` that concern whole objects; see `Region.measure`."""
+    longest = 1
+    for k in range(starts.size - 1):
+        longest = max(longest, starts[k + 1] - starts[k])
+    ordered, spare = np.empty(longest, np.uint32), np.empty(longest, np.uint32)
+    sorted_values = np.empty(longest, np.float32)
+    for k in range(starts.size - 1):
+        mine = pixels[starts[k] : starts[k + 1]]
+        n = mine.size
+        if n == 0:
+            continue
+        total, sum_x, sum_y, moment_x, moment_y = 0.0, 0, 0, 0.0, 0.0
+        for at in range(n):
+            value = np.float64(values[mine[at]])
+            y, x = raster[mine[at]] // width, raster[mine[at]] % width
+            total += value
+            sum_x += x
+            sum_y += y
+            moment_x += x * value
+            moment_y += y * value
+            ordered[at] = keys[mine[at]]
+        mean = total / n
+        squares = 0.0
+        for at in range(n):
+            difference = np.float64(values[mine[at]]) - mean
+            squares += difference * difference
+        sort_bytes(ordered[:n], spare[:n])
+        for at in range(n):
+            sorted_values[at] = value_of(ordered[at])
+        result[0, k], result[1, k], result[2, k] = total, mean, np.sqrt(squares / n)
+        result[3, k], result[4, k] = sorted_values[0], sorted_values[n - 1]
+        centre_x, centre_y = moment_x / total, moment_y / total
+        off_x, off_y = sum_x / n - centre_x, sum_y / n - centre_y
+        result[10, k] = np.sqrt(off_x * off_x + off_y * off_y)
+        result[11, k] = quantile(sorted_values[:n], 0.25)
+        result[12, k] = quantile(sorted_values[:n], 0.5)
+        result[13, k] = median_deviation(sorted_values[:n], result[12, k])
+        result[14, k] = quantile(sorted_values[:n], 0.75)
+        result[15, k], result[16, k] = centre_x, centre_y
+
+
+@njit(nogil=True, cache=True)
+def measure_edges(values, pixels, starts, result) -> None:
+    """Rows: integrated, mean, standard deviation, minimum, maximum."""
+    for k in range(starts.size - 1):
+        mine = pixels[starts[k] : starts[k + 1]]
+        if mine.size == 0:
+            continue
+        total = 0.0
+        low = high = values[mine[0]]
+        for pixel in mine:
+            total += np.float64(values[pixel])
+            low, high = min(low, values[pixel]), max(high, values[pixel])
+        mean = total / mine.size
+        squares = 0.0
+        for pixel in mine:
+            difference = np.float64(values[pixel]) - mean
+            squares += difference * difference
+        result[0, k], result[1, k], result[2, k] = total, mean, np.sqrt(squares / mine.size)
+        result[3, k], result[4, k] = low, high
+
+
+@njit(nogil=True, cache=True)
+def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
+    """Sort uint32 keys in place, byte by byte from the lowest; bytes that all keys share cost one look."""
+    counts = np.zeros((4, 256), np.int64)
+    for key in keys:
+        counts[0, key & 0xFF] += 1
+        counts[1, (key >> 8) & 0xFF] += 1
+        counts[2, (key >> 16) & 0xFF] += 1
+        counts[3, key >> 24] += 1
+    source, target = keys, spare
+    is_swapped = False
+    for digit in range(4):
+        shift = np.uint32(8 * digit)
+        if counts[digit, (keys[0] >> shift) & 0xFF] == keys.size:
+            continue
+        place = 0
+        for byte in range(256):
+            place, counts[digit, byte] = place + counts[digit, byte], place
+        for key in source:
+            byte = (key >> shift) & 0xFF
+            target[counts[digit, byte]] = key
+            counts[digit, byte] += 1
+        source, target = target, source
+        is_swapped = not is_swapped
+    if is_swapped:
+        keys[:] = spare
+
+
+@njit(nogil=True, cache=True)
+def value_of(key):
+    """The float32 of which `sort_keys` made this key."""
+    bits = np.empty(1, np.uint32)
+    bits[0] = key ^ np.uint32(0x80000000) if key >> np.uint32(31) else ~key
+    return bits.view(np.float32)[0]
+
+
+@njit(nogil=True, cache=True)
+def quantile(ordered: np.ndarray, fraction: float) -> float:
+    """The value at index n * fraction, interpolated; the last value where that is beyond it."""
+    place = ordered.size * fraction
+    at = int(place)
+    share = place - at
+    if at < ordered.size - 1:
+        return ordered[at] * (1 - share) + ordered[at + 1] * share
+    return np.float64(ordered[at])
+
+
+@njit(nogil=True, cache=True)
+def median_deviation(ordered: np.ndarray, median: float) -> float:
+    """`quantile(sorted |value - median|, 1/2)`, walking outwards from the median."""
+    n = ordered.size
+    above = np.searchsorted(ordered, np.float32(median))
+    below = above - 1
+    place = n * 0.5
+    at = int(place)
+    share = place - at
+    last, current = 0.0, 0.0
+    for _ in range(min(at + 2, n)):
+        last = current
+        if below < 0 or (above < n and np.abs(ordered[above] - median) <= np.abs(ordered[below] - median)):
+            current = np.abs(ordered[above] - median)
+            above += 1
+        else:
+            current = np.abs(ordered[below] - median)
+            below -= 1
+    if at < n - 1:
+        return last * (1 - share) + current * share
+    return current

@@ -1,0 +1,233 @@
+"""MeasureObjectIntensityDistribution: how brightness is spread from an object's centre to its edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from pipeline.engines.native import labels
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.ties import last_maxima
+from pipeline.engines.native.workspace import Objects, Workspace
+
+FEATURES = ("FracAtD", "MeanFrac", "RadialCV")
+WEDGES = 8
+#: the number of object sets, ring settings and heat maps in the file (CellProfiler hides these three settings)
+COUNTS = "Hidden"
+
+
+def compile(settings: Settings) -> MeasureRadialDistribution:
+    settings.choice("Calculate intensity Zernikes?", ("None",))
+    for choice in settings.texts("Object to use as center?"):
+        if choice != "These objects":
+            settings.refuse(f'"Object to use as center?: {choice}" is not supported (supported: These objects)')
+    counts = settings.texts(COUNTS)
+    if len(counts) == 3 and counts[2] != "0":
+        settings.refuse("heat maps are not supported")
+    rings = tuple(
+        Rings(int(number), scaled == "Yes", int(radius))
+        for number, scaled, radius in zip(
+            settings.texts("Number of bins"),
+            settings.texts("Scale the bins?"),
+            settings.texts("Maximum radius"),
+            strict=True,
+        )
+    )
+    return MeasureRadialDistribution(
+        images_in=tuple(settings.names("Select images to measure")),
+        objects_in=tuple(settings.texts("Select objects to measure")),
+        rings=rings,
+    )
+
+
+@dataclass(frozen=True)
+class Rings:
+    """`scaled`: rings share out the way from centre to edge; otherwise `radius` pixels, and one more ring beyond."""
+
+    number: int
+    scaled: bool
+    radius: int
+
+    def names(self, feature: str, image: str) -> list[str]:
+        names = [f"RadialDistribution_{feature}_{image}_{k}of{self.number}" for k in range(1, self.number + 1)]
+        return names if self.scaled else [*names, f"RadialDistribution_{feature}_{image}_Overflow"]
+
+
+@dataclass(frozen=True)
+class MeasureRadialDistribution:
+    images_in: tuple[str, ...]
+    objects_in: tuple[str, ...]
+    rings: tuple[Rings, ...]
+
+    images_out = objects_out = ()
+
+    def features(self) -> dict[str, list[str]]:
+        names = [
+            name
+            for image in self.images_in
+            for rings in self.rings
+            for feature in FEATURES
+            for name in rings.names(feature, image)
+        ]
+        return dict.fromkeys(self.objects_in, names)
+
+    def run(self, site: Workspace) -> None:
+        for object_set in self.objects_in:
+            objects = site.objects[object_set]
+            geometry = Geometry.of(objects)
+            for rings in self.rings:
+                sectors = geometry.sectors(rings)
+                counts = count_sectors(sectors, objects.starts, rings.number + 1)
+                for image in self.images_in:
+                    if site.images[image].shape != objects.segmented.shape:
+                        raise ValueError(f"{image} and {object_set} differ in shape")
+                    values = distribution(site.images[image], objects, sectors, counts)
+                    for feature, of_feature in zip(FEATURES, values, strict=True):
+                        for ring, name in enumerate(rings.names(feature, image)):
+                            site.add(object_set, name, of_feature[:, ring])
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """For every labelled pixel, in the order of `Objects.pixels`: squared distance to the object's edge, distance to
+    its centre (-1 where no way within the object leads there), and its wedge around the centre.
+    """
+
+    to_edge: np.ndarray
+    to_centre: np.ndarray
+    wedges: np.ndarray
+
+    @classmethod
+    def of(cls, objects: Objects) -> Geometry:
+        to_edge = labels.squared_distance(objects.segmented).ravel()
+        flat = objects.segmented.ravel()
+        # The centre is the pixel farthest from the edge; of equal ones the last in numpy's order of the whole image.
+        centres = last_maxima(to_edge, flat, objects.pixels, objects.starts)
+        to_centre = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
+        wedges = wedges_around(centres, objects.pixels, objects.starts, objects.segmented.shape[1])
+        return cls(to_edge[objects.pixels], to_centre, wedges)
+
+    def sectors(self, rings: Rings) -> np.ndarray:
+        """int32 (pixels): ring * 8 + wedge, -1 for pixels that no way joins to the centre."""
+        if rings.scaled:
+            part = self.to_centre / (self.to_centre + np.sqrt(self.to_edge) + 0.001)
+        else:
+            part = self.to_centre / rings.radius
+        ring = np.minimum((part * rings.number).astype(np.int64), rings.number)
+        return np.where(self.to_centre < 0, -1, ring * WEDGES + self.wedges).astype(np.int32)
+
+
+@njit(nogil=True, cache=True)
+def distance_within(segmented, centres, pixels, starts) -> np.ndarray:
+    """float64 (pixels): length of the shortest way from an object's centre within the object, in steps of 1 and √2.
+
+    Pixels wait in a bucket for each whole distance. A step is at least 1 long, so that no pixel of a bucket can
+    bring another of the same one nearer, and each is visited once.
+    """
+    height, width = segmented.shape
+    distance = np.full(segmented.size, -1.0)
+    flat = segmented.ravel()
+    longest = 1
+    for k in range(starts.size - 1):
+        longest = max(longest, starts[k + 1] - starts[k])
+    waiting, n_waiting = np.empty((3, longest), np.int64), np.zeros(3, np.int64)
+    for k in range(starts.size - 1):
+        if starts[k] == starts[k + 1]:
+            continue
+        label = flat[centres[k]]
+        distance[centres[k]] = 0.0
+        waiting[0, 0], n_waiting[0] = centres[k], 1
+        whole = 0
+        while n_waiting[0] + n_waiting[1] + n_waiting[2] > 0:
+            bucket = whole % 3
+            for at in range(n_waiting[bucket]):
+                pixel = waiting[bucket, at]
+                if int(distance[pixel]) != whole:
+                    continue  # it came nearer, and was visited, after it began to wait here
+                y, x = pixel // width, pixel % width
+                for dy in range(-1, 2):
+                    for dx in range(-1, 2):
+                        yy, xx = y + dy, x + dx
+                        if yy < 0 or yy >= height or xx < 0 or xx >= width:
+                            continue
+                        neighbour = yy * width + xx
+                        if flat[neighbour] != label:
+                            continue
+                        old = distance[neighbour]
+                        new = distance[pixel] + (1.0 if dy == 0 or dx == 0 else np.sqrt(2.0))
+                        if old >= 0 and old <= new:
+                            continue
+                        distance[neighbour] = new
+                        if old < 0 or int(old) != int(new):
+                            to = int(new) % 3
+                            waiting[to, n_waiting[to]] = neighbour
+                            n_waiting[to] += 1
+            n_waiting[bucket] = 0
+            whole += 1
+    return distance[pixels]
+
+
+@njit(nogil=True, cache=True)
+def wedges_around(centres, pixels, starts, width) -> np.ndarray:
+    """int32 (pixels): below the centre 1, right of it 2, more up or down than sideways 4, added up."""
+    wedges = np.empty(pixels.size, np.int32)
+    for k in range(starts.size - 1):
+        centre_y, centre_x = centres[k] // width, centres[k] % width
+        for at in range(starts[k], starts[k + 1]):
+            down, right = pixels[at] // width - centre_y, pixels[at] % width - centre_x
+            wedges[at] = (down > 0) + 2 * (right > 0) + 4 * (abs(down) > abs(right))
+    return wedges
+
+
+@njit(nogil=True, cache=True)
+def count_sectors(sectors, starts, n_rings) -> np.ndarray:
+    """int64 (objects, rings, wedges): pixels."""
+    counts = np.zeros((starts.size - 1, n_rings * WEDGES), np.int64)
+    for k in range(starts.size - 1):
+        for sector in sectors[starts[k] : starts[k + 1]]:
+            if sector >= 0:
+                counts[k, sector] += 1
+    return counts.reshape(starts.size - 1, n_rings, WEDGES)
+
+
+def distribution(
+    image: np.ndarray, objects: Objects, sectors: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """FracAtD, MeanFrac and RadialCV: float (objects, rings)."""
+    by_ring, by_sector = sum_sectors(image.ravel(), objects.pixels, objects.starts, sectors, counts.shape[1])
+    total = np.zeros(len(by_ring), np.float32)
+    for ring in range(by_ring.shape[1]):  # float32 sums, as in CellProfiler
+        total += by_ring[:, ring]
+    fraction = by_ring / total[:, None]
+    pixels = counts.sum(axis=2).astype(np.float64)
+    mean_fraction = fraction / (pixels / pixels.sum(axis=1)[:, None] + np.finfo(float).eps)
+    return fraction, mean_fraction, variation(by_sector.reshape(counts.shape), counts)
+
+
+@njit(nogil=True, cache=True)
+def sum_sectors(image, pixels, starts, sectors, n_rings):
+    """float32 sums of brightness in raster order: (objects, rings) and (objects, rings * wedges)."""
+    by_ring = np.zeros((starts.size - 1, n_rings), np.float32)
+    by_sector = np.zeros((starts.size - 1, n_rings * WEDGES), np.float32)
+    for k in range(starts.size - 1):
+        for at in range(starts[k], starts[k + 1]):
+            if sectors[at] >= 0:
+                by_ring[k, sectors[at] // WEDGES] += image[pixels[at]]
+                by_sector[k, sectors[at]] += image[pixels[at]]
+    return by_ring, by_sector
+
+
+def variation(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Standard deviation over mean of the mean brightness of a ring's wedges, of those with pixels.
+
+    0 for a ring without pixels, and for one that is black all round.
+    """
+    has_pixels = counts > 0
+    number = has_pixels.sum(axis=2)
+    means = np.where(has_pixels, sums / np.maximum(counts, 1), 0.0)
+    centre = means.sum(axis=2) / number
+    deviations = np.where(has_pixels, means - centre[:, :, None], 0.0)
+    spread = np.sqrt((deviations**2).sum(axis=2) / number)
+    return np.where((number == 0) | (centre == 0), 0.0, spread / centre)
