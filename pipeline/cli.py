@@ -39,14 +39,14 @@ def plan(
 ) -> None:
     """List the images, join plate maps and annotations, and say what is missing. Writes the plan to the results."""
     from pipeline import flow
-    from pipeline.plan import make_plan, show_plan
+    from pipeline.plan import make_plan
+    from pipeline.plan import show as show_plan
     from pipeline.progress import Progress
 
     settings = _config(config, plates=plates, wells=wells, sites=sites)
     planned = make_plan(settings)
-    show_plan(planned, console)
+    console.print(show_plan(planned, settings.screen.condition), highlight=False, soft_wrap=True)
     if not show:
-        flow.refuse_other_settings(settings)
         flow.prepare(settings, planned, Progress())
         console.print(f"Written to {settings.results}/plan")
 
@@ -119,7 +119,9 @@ def main() -> None:
         sys.exit(1)
 
 
-def _config(path: Path, *, plates: str | None = None, wells: str | None = None, sites: str | None = None, **more: Any):  # type: ignore[no-untyped-def]
+def _config(
+    path: Path, *, plates: str | None = None, wells: str | None = None, sites: str | None = None, **more: Any
+) -> Any:
     from pipeline.config import load_config
 
     subset = {"subset.plates": _listed(plates), "subset.wells": _listed(wells), "subset.sites": _listed(sites)}

@@ -36,8 +36,8 @@ class Progress:
         self._logged = 0.0
         with open(os.devnull, "w") as nowhere:
             shown = sys.stderr if self._on_screen and not self.quiet else nowhere
-            total = stages.count("measure")
-            with tqdm(total=total, desc="Measuring", unit=" wells", file=shown, smoothing=0.1) as self._bar:
+            self._all_wells = stages.count("measure")
+            with tqdm(total=self._all_wells, desc="Measuring", unit=" wells", file=shown, smoothing=0.1) as self._bar:
                 yield
         self._bar = None
 
@@ -65,7 +65,7 @@ class Progress:
         counted = f"{rate:.0f} sites/min, {self._plates}/{self._all_plates} plates, {self._failures} with failures"
         self._bar.set_postfix_str(counted, refresh=False)
         self._bar.update(1)
-        done = self._bar.n / max(self._bar.total, 1)
+        done = self._bar.n / self._all_wells
         if not self._on_screen and (done >= self._logged + LOGGED or done == 1):
             self._logged = done
             self.say(str(self._bar))

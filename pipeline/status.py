@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -29,20 +30,15 @@ def well_states(run: Run) -> pd.DataFrame:
         for entry in ledger.read_entries(run.storage, plate, run.settings12)
     }
     table = read_wells(run.storage)
-    rows = [
-        _row(known.get(key), sites)
-        for *key, sites in table[["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "sites"]].itertuples(
-            index=False, name=None
-        )
-        for key in [tuple(key)]
-    ]
+    keys = table[["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]].itertuples(index=False, name=None)
+    rows = [_row(known.get(key), sites) for key, sites in zip(keys, table["sites"], strict=True)]
     return pd.concat([table, pd.DataFrame(rows, index=table.index)], axis=1)
 
 
-def counts(wells: pd.DataFrame) -> pd.DataFrame:
-    """Wells by plate and state, plates in the plan's order."""
-    by_plate = wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False)["state"]
-    return by_plate.value_counts().unstack(fill_value=0).reindex(columns=list(STATES), fill_value=0)
+def by_plate(wells: pd.DataFrame) -> Iterator[tuple[Plate, pd.DataFrame]]:
+    """The rows of each plate, plates in the plan's order."""
+    for (batch, plate), own in wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False):
+        yield Plate(str(batch), str(plate)), own
 
 
 def show_status(run: Run, console: Console, *, every_well: bool = False) -> None:
@@ -50,11 +46,10 @@ def show_status(run: Run, console: Console, *, every_well: bool = False) -> None
     table = Table(title=f"{run.config.screen.name} at {run.storage.location}")
     for name in ("plate", *STATES, "cells", "published"):
         table.add_column(name, justify="left" if name == "plate" else "right")
-    cell_counts = wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False)["n_cells"].sum()
-    for where, row in counts(wells).iterrows():
-        plate = Plate(*where)
+    for plate, own in by_plate(wells):
+        found = Counter(own["state"])
         published = "yes" if cells.is_published(run.storage, plate) else ""
-        table.add_row(plate.key, *(str(row[state] or "") for state in STATES), f"{cell_counts[where]:,}", published)
+        table.add_row(plate.key, *(str(found[state] or "") for state in STATES), f"{own['n_cells'].sum():,}", published)
     console.print(table)
 
     found = Counter(wells["state"])

@@ -4,4 +4,14 @@ from pipeline.illumination.method import PartialSum, finish, reduce_image
 from pipeline.illumination.plates import functions, image_kind, sources
 from pipeline.illumination.sums import finish_plate, groups, sum_wells
 
-__all__ = ["PartialSum", "finish", "finish_plate", "functions", "groups", "image_kind", "reduce_image", "sources", "sum_wells"]
+__all__ = [
+    "PartialSum",
+    "finish",
+    "finish_plate",
+    "functions",
+    "groups",
+    "image_kind",
+    "reduce_image",
+    "sources",
+    "sum_wells",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from skimage.segmentation import find_boundaries
@@ -17,7 +18,7 @@ def encode_preview(images: Mapping[str, np.ndarray], labels: Mapping[str, np.nda
 
     The square root keeps dark images apart in 8 bits; a common scale for many wells is chosen when they are drawn.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, pixels in images.items():
         middle = _middle(pixels)
         full = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0

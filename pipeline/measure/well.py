@@ -16,7 +16,7 @@ import numpy as np
 from pipeline import cells, illumination, ledger
 from pipeline.config import digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
-from pipeline.errors import EngineError, ImageError, SchemaMismatch
+from pipeline.errors import EngineError, ImageError, PipelineError, SchemaMismatch
 from pipeline.images import prefetch, read_site
 from pipeline.measure.preview import encode_preview
 from pipeline.plan import SitePlan, read_well_sites
@@ -60,15 +60,13 @@ def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
     entry = ledger.empty_entry(plate, well, input_digest(run, planned))
     measured: list[cells.SiteCells] = []
     image_rows: list[dict[str, Any]] = []
-    for site, result in _measured_sites(run, plate, well, planned):
-        if isinstance(result, SiteMeasurements):
-            try:
-                measured.append(cells.assemble_site(site, result, schema))
-                image_rows.append({"Metadata_Site": site, **result.image})
-                continue
-            except SchemaMismatch as error:
-                result = error
-        entry["sites_failed"].append({"site": site, "kind": result.kind, "reason": str(result)})
+    for site, result in _measured_sites(run, plate, well, planned, schema):
+        if isinstance(result, PipelineError):
+            entry["sites_failed"].append({"site": site, "kind": result.kind, "reason": str(result)})
+            continue
+        joined, image = result
+        measured.append(joined)
+        image_rows.append({"Metadata_Site": site, **image})
 
     if measured:
         encoded = cells.encode_well(schema, measured)
@@ -85,9 +83,9 @@ def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
 
 
 def _measured_sites(
-    run: Run, plate: Plate, well: str, planned: list[SitePlan]
-) -> Iterator[tuple[int, SiteMeasurements | ImageError | EngineError]]:
-    """Each site with what the engine says of it, or with the error that is this site's own."""
+    run: Run, plate: Plate, well: str, planned: list[SitePlan], schema: cells.Schema
+) -> Iterator[tuple[int, tuple[cells.SiteCells, dict[str, float]] | PipelineError]]:
+    """Each site with its cells and its image-level measurements, or with the error that is this site's own."""
     source = open_storage(run.config.images)
     functions = illumination.functions(run, plate)
     engine = _engine(run)
@@ -105,14 +103,15 @@ def _measured_sites(
             continue
         try:
             measurements = _measure_site(engine, {**images, **functions})
-        except EngineError as error:
+            joined = cells.assemble_site(site, measurements, schema)
+        except (EngineError, SchemaMismatch) as error:
             yield site, error
             continue
         if not is_pictured:
             preview = encode_preview(images, measurements.labels)
             run.storage.put(f"previews/{plate.key}/{well}.npz", preview)
             is_pictured = True
-        yield site, measurements
+        yield site, (joined, measurements.image)
 
 
 def _measure_site(engine: Engine, images: dict[str, np.ndarray]) -> SiteMeasurements:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,11 +17,11 @@ import pandas as pd
 from pipeline import cells, ledger, scores
 from pipeline.errors import NotFound
 from pipeline.measure.preview import decode_preview
-from pipeline.plan import read_findings, read_plates
+from pipeline.plan import read_findings
 from pipeline.report.pictures import common_scale, composite, plate_heat_map
 from pipeline.run_record import Run
-from pipeline.screen import Plate
-from pipeline.status import STATES, counts, well_states
+from pipeline.screen import plate_size
+from pipeline.status import STATES, by_plate, well_states
 from pipeline.storage import Storage
 
 PAGE, SUMMARY = "report/index.html", "report/summary.json"
@@ -103,19 +104,16 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
 
 
 def _plates(run: Run, wells: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    about = read_plates(run.storage).set_index(["Metadata_Batch", "Metadata_Plate"])
-    table = counts(wells)
+    names = [f"Metadata_{name}" for name in run.config.screen.condition if f"Metadata_{name}" in wells]
     largest = float(wells["n_cells"].max())
-    for where, own in wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False):
-        plate = Plate(*where)
-        condition = " ".join(str(about.loc[where].get(f"Metadata_{name}", "")) for name in run.config.screen.condition)
+    for plate, own in by_plate(wells):
         yield {
             "name": plate.key,
-            "condition": condition.strip(),
-            "counts": table.loc[where].to_dict(),
+            "condition": " ".join(str(own[name].iloc[0]) for name in names).strip(),
+            "counts": Counter(own["state"]),
             "cells": int(own["n_cells"].sum()),
             "published": cells.is_published(run.storage, plate),
-            "map": plate_heat_map(own, int(about.loc[where, "plate_size"]), largest),
+            "map": plate_heat_map(own, plate_size(list(own["Metadata_Well"])), largest),
         }
 
 

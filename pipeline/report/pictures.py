@@ -52,7 +52,8 @@ def plate_heat_map(wells: pd.DataFrame, size: int, largest: float) -> bytes:
     axes.tick_params(labelsize=6, length=0)
     for style, places in (("x", marks["failed"]), (".", marks["partial"])):
         if places:
-            axes.scatter(*zip(*places, strict=True), marker=style, s=14, c="#c0261c", linewidths=1)
+            x, y = zip(*places, strict=True)
+            axes.scatter(x, y, marker=style, s=14, c="#c0261c", linewidths=1)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=6)
     bar.set_label("cells", fontsize=7)

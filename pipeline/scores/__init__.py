@@ -2,6 +2,7 @@
 
 from pipeline.scores.rules import MODES, Rules
 from pipeline.scores.significance import fraction_retrieved
+from pipeline.scores.stage import finish_score, in_order, open_scores, score_unit, units
 from pipeline.scores.tasks import TASKS, Task, concatenate, run_task, run_unit, unit_key
 from pipeline.scores.wells import Condition, conditions
 
@@ -13,8 +14,13 @@ __all__ = [
     "Task",
     "concatenate",
     "conditions",
+    "finish_score",
     "fraction_retrieved",
+    "in_order",
+    "open_scores",
     "run_task",
     "run_unit",
+    "score_unit",
     "unit_key",
+    "units",
 ]

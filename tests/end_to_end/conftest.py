@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,8 +20,8 @@ from pipeline.storage import Location, open_storage
 
 #: of what a run leaves behind, all that must be the same whoever ran it, in whatever order and however often killed
 RESULTS = (
-    *("run.json", "pipeline.cppipe", "features", "plan/", "illumination/", "cells/", "image_measurements/", "previews/"),
-    *("ledger/", "plates/", "profiles/", "scores/"),
+    *("run.json", "pipeline.cppipe", "features", "plan/", "illumination/", "cells/", "image_measurements/"),
+    *("previews/", "ledger/", "plates/", "profiles/", "scores/"),
 )
 
 
@@ -65,4 +64,4 @@ def start_run(config: Config, folder: Path) -> subprocess.Popen[str]:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(config.to_yaml())))
     command = [sys.executable, "-m", "pipeline", "run", str(path)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ.copy())
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
