@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pipeline.engines.native.sums import BUFFER
+
 #: rounds computed together, so that one pixel's values fill one cache line
 LANES = 16
 UNSEEN = np.iinfo(np.int32).min
@@ -148,15 +150,14 @@ def reconstructions(
 
 @njit(nogil=True, cache=True)
 def float32_sums(rows: np.ndarray) -> np.ndarray:
-    """Sums over the rows of a float32 (n, LANES) array, rounded as NumPy 1 rounds them, which CellProfiler calls.
+    """Sums over the rows of a float32 (n, LANES) array, in the order of `sums.total`.
 
-    A difference of two means keeps every bit of their rounding, so the order of additions has to be the same: blocks of
-    8192 one after another (the buffer of NumPy's reductions), pairs of pairs within a block.
+    The difference of two means is as uncertain as their rounding, so only the same order gives CellProfiler's number.
     """
     total = np.zeros(LANES, np.float32)
     block = np.empty(LANES, np.float32)
-    for first in range(0, len(rows), 8192):
-        _pairwise_sums(rows[first : first + 8192], block)
+    for first in range(0, len(rows), BUFFER):
+        _pairwise_sums(rows[first : first + BUFFER], block)
         total += block
     return total
 

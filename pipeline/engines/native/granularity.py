@@ -10,6 +10,7 @@ import numpy as np
 import scipy.ndimage
 from numba import njit
 
+from pipeline.engines.native import sums
 from pipeline.engines.native._spectrum import (
     LANES,
     component_tree,
@@ -102,29 +103,25 @@ def granularity(
     pixels, mask, shape = without_background(image, subsampling, background_subsampling, radius)
     order, parent, radius_of = component_tree(pixels, length)
     y, x = _stretched(image.shape, shape)
-    image_means = [_mean(pixels.ravel() if mask is None else pixels[mask])]
+    image_means = [float(sums.mean(pixels.ravel() if mask is None else pixels[mask]))]
     object_means = [[objects_mean(image, objects)] for objects in object_sets]
     rows = np.empty((*pixels.shape, LANES), np.float32)
     for first in range(1, length + 1, LANES):
         rounds = min(LANES, length + 1 - first)
         reconstructions(pixels.ravel(), order, parent, radius_of, first, rows.reshape(-1, LANES))
         kept = rows.reshape(-1, LANES) if mask is None else rows[mask]
-        image_means += [np.float32(float(total) / len(kept)) for total in float32_sums(kept)[:rounds]]
+        image_means += [float(total) / len(kept) for total in float32_sums(kept)[:rounds]]
         for objects, means in zip(object_sets, object_means, strict=True):
-            sums = sums_in_objects(rows, y, x, objects.pixels, objects.starts)
-            means += list((sums / objects.areas[:, None]).T[:rounds])
+            found = sums_in_objects(rows, y, x, objects.pixels, objects.starts)
+            means += list((found / objects.areas[:, None]).T[:rounds])
 
-    # Differences of float32 means are rounded to float32, and only then divided.
-    whole = -np.diff(np.array(image_means)).astype(float) * 100 / max(float(image_means[0]), EPSILON)
-    return whole, [-np.diff(means, axis=0) * 100 / np.maximum(means[0], EPSILON) for means in object_means]
+    # The difference of two float32 means is rounded to float32 before it is divided.
+    whole = _losses(np.array(image_means, np.float32)).astype(float) * 100 / max(float(image_means[0]), EPSILON)
+    return whole, [_losses(np.array(means)) * 100 / np.maximum(means[0], EPSILON) for means in object_means]
 
 
-def _mean(values: np.ndarray) -> np.float32:
-    """As `float32_sums`, of one image."""
-    total = np.float32(0)
-    for first in range(0, values.size, 8192):
-        total += np.sum(values[first : first + 8192])
-    return np.float32(float(total) / values.size)
+def _losses(means: np.ndarray) -> np.ndarray:
+    return means[:-1] - means[1:]
 
 
 def objects_mean(image: np.ndarray, objects: Objects) -> np.ndarray:

@@ -1,14 +1,16 @@
-"""numpy's float32 sum, whose last digits thresholds and ring means inherit."""
+"""The float32 sums of NumPy 1, with which CellProfiler runs; thresholds and granularity inherit their last digits."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import float32, int64, njit
 
+BUFFER = 8192
+
 
 @njit(float32(float32[::1], int64, int64), nogil=True, cache=True)
 def pairwise_sum(values: np.ndarray, start: int, count: int) -> np.floating:
-    """`np.sum` of `values[start:start + count]`: eight running sums a block of 128, blocks added in a tree."""
+    """Sum of `values[start:start + count]`: eight running sums a block of 128, blocks added in a tree."""
     if count < 8:
         total = np.float32(0)
         for k in range(start, start + count):
@@ -37,16 +39,25 @@ def pairwise_sum(values: np.ndarray, start: int, count: int) -> np.floating:
 
 
 @njit(nogil=True, cache=True)
+def total(values: np.ndarray) -> np.floating:
+    """`np.sum` of a float32 vector in NumPy 1, whose reductions see 8192 values at a time (NumPy 2 sees them all)."""
+    result = np.float32(0)
+    for start in range(0, values.size, BUFFER):
+        result += pairwise_sum(values, start, min(BUFFER, values.size - start))
+    return result
+
+
+@njit(nogil=True, cache=True)
 def mean(values: np.ndarray) -> np.floating:
-    """`np.mean` of a float32 vector; NaN where it is empty."""
+    """`np.mean` of a float32 vector in NumPy 1; NaN where it is empty."""
     if values.size == 0:
         return np.float32(np.nan)
-    return np.float32(pairwise_sum(values, 0, values.size) / np.float64(values.size))
+    return np.float32(total(values) / np.float64(values.size))
 
 
 @njit(nogil=True, cache=True)
 def variance(values: np.ndarray) -> np.floating:
-    """`np.var` of a float32 vector."""
+    """`np.var` of a float32 vector in NumPy 1."""
     if values.size == 0:
         return np.float32(np.nan)
     centre = mean(values)
