@@ -94,8 +94,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         troubles=wells[wells["why"] != ""].to_dict("records"),
         findings=read_findings(run.storage).to_dict("records"),
         attempts=_attempts(run),
-        detection=_detection(run),
-        figures=scores.report_figures(run),
+        detection=_detected(run),
         tables=_tables(run.storage),
     )
     run.storage.put(PAGE, page.encode())
@@ -189,6 +188,23 @@ def _detection(run: Run) -> pd.DataFrame | None:
         return scores.open_scores(run.storage.location, "detection")
     except NotFound:
         return None
+
+
+def _detected(run: Run) -> list[dict[str, Any]]:
+    """One row a condition: how many perturbations are retrieved, their mAP, the smallest p the design can reach."""
+    table = _detection(run)
+    if table is None:
+        return []
+    summary = scores.fraction_retrieved(table)
+    names = [name for name in summary if name in ("modality", "cell_type", "timepoint", "variant")]
+    precision = table.groupby(names, sort=False)["mean_average_precision"].median().rename("median_map")
+    smallest = table.groupby(names, sort=False)["p_min"].min()
+    return (
+        summary.merge(precision, on=names)
+        .merge(smallest, on=names)
+        .assign(**{} if "variant" in names else {"variant": ""})
+        .to_dict("records")
+    )
 
 
 def _attempts(run: Run) -> dict[str, Any] | None:
