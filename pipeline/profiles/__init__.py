@@ -1,0 +1,23 @@
+"""Cells -> well profiles: aggregate, annotate, normalise, select."""
+
+from pipeline.profiles.aggregate import aggregate
+from pipeline.profiles.files import SELECTED_LEVELS, list_profiles, open_profiles
+from pipeline.profiles.normalize import feature_names, normalize
+from pipeline.profiles.select import Selection, select_features
+from pipeline.profiles.stage import profile_plate, select_batch
+from pipeline.profiles.wells import annotate, well_profiles
+
+__all__ = [
+    "SELECTED_LEVELS",
+    "Selection",
+    "aggregate",
+    "annotate",
+    "feature_names",
+    "list_profiles",
+    "normalize",
+    "open_profiles",
+    "profile_plate",
+    "select_batch",
+    "select_features",
+    "well_profiles",
+]
