@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ class SiteCells:
     """
 
     site: int
-    rows: np.ndarray
+    rows: np.ndarray = field(repr=False)
     n_cells: int
     n_unmatched: int
     n_infinite: int

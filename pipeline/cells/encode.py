@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class EncodedWell:
     where only the encoding changes. `cells_per_site`: site -> whole cells, for every site given.
     """
 
-    data: bytes | None
+    data: bytes | None = field(repr=False)
     n_cells: int
     n_unmatched: int
     n_infinite: int

@@ -17,7 +17,7 @@ from pipeline.storage import Location, open_storage
 
 
 class PlateRows:
-    """(wells, cells, columns) float32 of one plate; NaN from `counts[well]` on, whatever the shard holds there.
+    """(wells, cells, columns) float32: some columns of one plate, NaN from row `counts[well]` on, whatever is stored.
 
     Holds names only, so that no credentials travel in a task; whoever reads opens the store for himself. A shard that
     is damaged, or is not there although its well has rows, raises `StoreError`: zarr alone would give NaN.
@@ -27,10 +27,10 @@ class PlateRows:
     ndim = 3
 
     def __init__(
-        self, location: Location, plate: Plate, counts: tuple[int, ...], cells: int, columns: int, token: str
+        self, location: Location, plate: Plate, counts: tuple[int, ...], cells: int, columns: range, token: str
     ) -> None:
-        self.location, self.plate, self.counts = location, plate, np.array(counts)
-        self.shape = (len(counts), cells, columns)
+        self.location, self.plate, self.counts, self.columns = location, plate, np.array(counts), np.array(columns)
+        self.shape = (len(counts), cells, len(columns))
         self.name = "cells-" + tokenize(location.url, location.endpoint, plate, counts, cells, columns, token)
 
     def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
@@ -41,7 +41,7 @@ class PlateRows:
         is_cell = cells[None, :] < self.counts[wells][:, None]
         there, here = np.flatnonzero(is_cell.any(axis=1)), np.flatnonzero(is_cell.any(axis=0))
         if there.size and here.size and columns.size:
-            rows = self._read(wells[there], cells[here], columns)
+            rows = self._read(wells[there], cells[here], self.columns[columns])
             found[np.ix_(there, here)] = np.where(is_cell[np.ix_(there, here)][:, :, None], rows, np.nan)
         return found[tuple(0 if isinstance(part, int | np.integer) else slice(None) for part in key)]
 

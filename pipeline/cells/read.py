@@ -76,22 +76,26 @@ def open_cells(
         )
 
     wells = pd.concat([one.wells for one in read], ignore_index=True)
-    shown = wells["cell_count"] + (wells["unmatched_count"] if unmatched else 0)
-    n_cells = max(int(shown.max()), 1)
-    rows = []
-    for plate, one in zip(chosen, read, strict=True):
-        counts = one.wells["cell_count"] + (one.wells["unmatched_count"] if unmatched else 0)
-        source = PlateRows(location, plate, tuple(counts.tolist()), n_cells, schema.columns, one.token)
-        rows.append(da.from_array(source, chunks=(WELLS_AT_ONCE, -1, layout.BLOCK_FEATURES), name=source.name))
-    data = da.concatenate(rows) if len(rows) > 1 else rows[0]
+    counts = [one.wells["cell_count"] + (one.wells["unmatched_count"] if unmatched else 0) for one in read]
+    n_cells = max(int(pd.concat(counts).max()), 1)
 
+    def lazily(columns: range) -> da.Array:
+        arrays = []
+        for plate, one, count in zip(chosen, read, counts, strict=True):
+            rows = PlateRows(location, plate, tuple(count.tolist()), n_cells, columns, one.token)
+            arrays.append(da.from_array(rows, chunks=(WELLS_AT_ONCE, -1, layout.BLOCK_FEATURES), name=rows.name))
+        return da.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+
+    # Not one array cut in two: Dask passes only the first selection on to the read.
+    features = lazily(range(layout.BLOCK_FEATURES, schema.columns))
+    numbers = lazily(range(len(schema.index)))
     names = {"Site": "site", "IsMatched": "is_matched"}
     names |= {f"{name}_ObjectNumber": f"object_number_{name}" for name in schema.compartments}
-    index = {names[name]: (("well", "cell"), data[:, :, place]) for place, name in enumerate(schema.index)}
+    index = {names[name]: (("well", "cell"), numbers[:, :, place]) for place, name in enumerate(schema.index)}
     if not unmatched:
         del index["is_matched"]
     ds = xr.Dataset(
-        {"features": (("well", "cell", "feature"), data[:, :, layout.BLOCK_FEATURES :]), **index},
+        {"features": (("well", "cell", "feature"), features), **index},
         coords={
             **_coordinates(_with_samples(storage, wells), "well"),
             **_coordinates(schema.meaning.drop(columns="dtype"), "feature"),
