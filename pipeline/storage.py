@@ -320,20 +320,24 @@ class S3Storage:
         self._put(key, data, IfMatch=f'"{etag}"', Metadata=metadata or {})
 
     def zarr_store(self, key: str = "") -> Any:
-        import s3fs
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
 
         place = self.location
-        files = s3fs.S3FileSystem(
-            anon=place.anonymous,
-            profile=place.profile,
-            endpoint_url=place.endpoint,
-            client_kwargs={"region_name": place.region} if place.region else {},
-            asynchronous=True,
-            use_listings_cache=False,  # otherwise what other processes wrote stays unseen
-            skip_instance_cache=True,
+        session = boto3.Session(profile_name=place.profile, region_name=place.region)
+        store = S3Store(
+            self.bucket,
+            prefix=f"{self.prefix}{key}".rstrip("/"),
+            endpoint=self.client.meta.endpoint_url,
+            region=self.client.meta.region_name,
+            client_options={"allow_http": True},
+            **(
+                {"skip_signature": True}
+                if place.anonymous
+                else {"credential_provider": Boto3CredentialProvider(session)}
+            ),
         )
-        path = f"{self.bucket}/{self.prefix}{key}".rstrip("/")
-        return zarr.storage.FsspecStore(files, read_only=True, path=path)
+        return zarr.storage.ObjectStore(store, read_only=True)
 
     def _put(self, key: str, data: bytes, **conditions: Any) -> None:
         self._ask(
