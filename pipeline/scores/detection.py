@@ -8,7 +8,7 @@ plate. Cosine similarity. Class: the perturbation.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dic
     sample = wells.meta["Metadata_broad_sample"]
     queries = retrieve(wells, np.flatnonzero(wells.is_query), sample, None, rules, condition)
     queries, classes = judge(queries, rules, by=["label"])
-    return {"detection": named(classes, condition), "detection_wells": named(queries, condition)}
+    return {"detection": named(classes, condition.columns()), "detection_wells": named(queries, condition.columns())}
 
 
 def retrieve(
@@ -84,9 +84,9 @@ def coin(rules: Rules, *conditions: Condition) -> np.random.Generator:
     return np.random.default_rng([COIN_STREAM, rules.seed, zlib.crc32(key.encode())])
 
 
-def named(table: pd.DataFrame, condition: Condition) -> pd.DataFrame:
-    """The table with the condition's columns in front."""
+def named(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The table with these columns, each of one value, in front."""
     table = table.copy()
-    for at, (name, value) in enumerate(condition.columns().items()):
+    for at, (name, value) in enumerate(columns.items()):
         table.insert(at, name, value)
     return table

@@ -150,12 +150,17 @@ def _test_on_mean(queries: pd.DataFrame, rules: Rules) -> pd.Series:
 _cached_draws = lru_cache(maxsize=64)(draws)
 
 
+def condition_columns(classes: pd.DataFrame) -> list[str]:
+    """The columns before `label`, which name the condition: modality, cell type, time point, ..."""
+    return list(classes.columns[: list(classes.columns).index("label")])
+
+
 def fraction_retrieved(classes: pd.DataFrame, by: list[str] | None = None) -> pd.DataFrame:
     """Classes, retrieved classes and their share per condition; classes without a single valid query do not count.
 
-    `by` defaults to the columns before `label` (modality, cell type, time point, ...).
+    `by` defaults to `condition_columns`.
     """
-    by = by or list(classes.columns[: classes.columns.get_loc("label")])
+    by = by or condition_columns(classes)
     counted = classes[classes["n_queries"] > 0]
     table = counted.groupby(by, sort=False, dropna=False)["retrieved"].agg(n_classes="size", n_retrieved="sum")
     table["fraction_retrieved"] = table["n_retrieved"] / table["n_classes"]

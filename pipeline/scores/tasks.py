@@ -14,7 +14,14 @@ import pandas as pd
 
 from pipeline.errors import ConfigError
 from pipeline.scores.detection import detection
+from pipeline.scores.directionality import by_cell_type, directionality, strongest_pairs
+from pipeline.scores.gene_compound import gene_compound, pairings
+from pipeline.scores.positions import positions
 from pipeline.scores.rules import Rules
+from pipeline.scores.sisters import sisters
+from pipeline.scores.summaries import counts, polypharmacology, t_tests
+from pipeline.scores.umap import figures, umap
+from pipeline.scores.variance import variance
 from pipeline.scores.wells import Condition, conditions
 
 Unit = tuple[Condition, ...]
@@ -34,8 +41,34 @@ def each(found: list[Condition]) -> list[Unit]:
     return [(condition,) for condition in found]
 
 
+def together(found: list[Condition]) -> list[Unit]:
+    return [tuple(found)]
+
+
+SCORED = ("detection", "sisters", "gene_compound")
+
 TASKS: dict[str, Task] = {
     "detection": Task(lambda profiles, unit, rules, _: detection(profiles, unit[0], rules), each),
+    "positions": Task(lambda profiles, unit, rules, _: positions(profiles, unit[0], rules), each),
+    "variance": Task(lambda profiles, unit, rules, _: variance(profiles, unit[0], rules), each),
+    "sisters": Task(
+        lambda profiles, unit, rules, tables: sisters(profiles, unit[0], rules, tables["detection"]),
+        each,
+        needs=("detection",),
+    ),
+    "gene_compound": Task(
+        lambda profiles, unit, rules, tables: gene_compound(profiles, unit, rules, tables["detection"]),
+        pairings,
+        needs=("detection",),
+    ),
+    "directionality": Task(lambda profiles, unit, rules, _: directionality(profiles, unit, rules), by_cell_type),
+    "pairs": Task(
+        lambda _, __, ___, tables: strongest_pairs(tables["directionality_pairs"]), together, needs=("directionality",)
+    ),
+    "t_tests": Task(lambda _, __, rules, tables: t_tests(tables, rules), together, needs=SCORED),
+    "counts": Task(lambda _, __, rules, tables: counts(tables, rules), together, needs=SCORED),
+    "polypharmacology": Task(lambda profiles, _, rules, __: polypharmacology(profiles, rules), together),
+    "umap": Task(lambda profiles, unit, rules, _: umap(profiles, unit, rules), figures),
 }
 
 

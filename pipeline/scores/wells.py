@@ -46,7 +46,7 @@ class Condition(NamedTuple):
 
     def rows(self, profiles: pd.DataFrame) -> np.ndarray:
         parts = zip(self._fields, self, strict=True)
-        return np.logical_and.reduce([_text(profiles, f"Metadata_{name}") == part for name, part in parts])
+        return np.logical_and.reduce([text_of(profiles, f"Metadata_{name}") == part for name, part in parts])
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def feature_names(profiles: pd.DataFrame) -> list[str]:
 def conditions(profiles: pd.DataFrame) -> list[Condition]:
     """The conditions in these profiles, sorted. Profiles without condition columns are one condition."""
     _check(profiles)
-    columns = {name: _text(profiles, f"Metadata_{name}") for name in Condition._fields}
+    columns = {name: text_of(profiles, f"Metadata_{name}") for name in Condition._fields}
     return sorted(Condition(*map(str, row)) for row in pd.DataFrame(columns).drop_duplicates().itertuples(index=False))
 
 
@@ -120,7 +120,7 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
     features with such a value in any other well are left out.
     """
     rows = profiles[condition.rows(profiles)]
-    meta = pd.DataFrame({name: _text(rows, name) for name in (*REQUIRED, *OPTIONAL)})
+    meta = pd.DataFrame({name: text_of(rows, name) for name in (*REQUIRED, *OPTIONAL)})
     order = meta.sort_values(["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]).index
     order = order[((meta["Metadata_broad_sample"] != "") | (meta["Metadata_control_type"] == "negcon"))[order]]
     meta = meta.loc[order].reset_index(drop=True)
@@ -153,7 +153,7 @@ def is_compound(condition: Condition) -> bool:
     return condition.modality.lower() == "compound"
 
 
-def _text(profiles: pd.DataFrame, column: str) -> np.ndarray:
+def text_of(profiles: pd.DataFrame, column: str) -> np.ndarray:
     """A metadata column as text; missing columns and missing values are empty."""
     if column not in profiles:
         return np.full(len(profiles), "", dtype=object)

@@ -74,6 +74,16 @@ def test_published_rule_reproduces_the_printed_p_of_one_and_a_half():
     assert -np.log10(classes["p"][0]) == pytest.approx(3.38800, abs=0.5 * np.log10(1 + 4 * np.sqrt(60 / 100_000)))
 
 
+@pytest.mark.parametrize(("n_classes", "n_perfect", "printed_q"), [(306, 93, 3.2903e-5), (316, 8, 3.9500e-4)])
+def test_published_rule_reproduces_the_printed_q_of_perfect_classes(n_classes, n_perfect, printed_q):
+    # Fig. 4a, A549 24 h compounds; Fig. 4b, the same condition, whose q implies 316 genes
+    perfect = [(f"perfect {i}", 3, 67, 1.0) for i in range(n_perfect)]
+    rest = [(f"rest {i}", 3, 67, 0.1) for i in range(n_classes - n_perfect)]
+    _, classes = judge(queries(*perfect, *rest), Rules("published"), ["label"])
+    # P(AP = 1) is 2e-5, so one or two of 100,000 draws reach it; strictly above there is none
+    assert classes["q"].min() == pytest.approx(printed_q, rel=1e-4)
+
+
 def test_correct_rule_says_one_in_sixty_one_where_the_published_one_says_one_in_a_hundred_thousand():
     perfect = queries(("a", 1, 61, 1.0), ("a", 1, 61, 1.0))
     assert judge(perfect, Rules("correct"), ["label"])[1]["p"][0] == pytest.approx(1 / 61)

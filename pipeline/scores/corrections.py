@@ -1,0 +1,81 @@
+"""Optional steps between profiles and scores, all off by default. Each takes profiles and returns profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from pycytominer.operations import Spherize
+
+from pipeline.errors import ConfigError
+from pipeline.scores.wells import conditions, feature_names
+
+
+def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
+    """Whiten each condition by its negative controls (pycytominer's ZCA), so that features that vary together
+    among controls stop counting several times. A feature not finite in a condition becomes NaN there.
+    """
+    profiles = profiles.copy()
+    names = np.array(feature_names(profiles))
+    for condition in conditions(profiles):
+        rows = condition.rows(profiles)
+        features = profiles.loc[rows, names]
+        controls = (profiles.loc[rows, "Metadata_control_type"] == "negcon").to_numpy()
+        if controls.sum() < 3:
+            raise ConfigError(
+                f"Condition {condition.key} has {controls.sum()} negative control wells; sphering learns from them "
+                "and needs at least 3. Leave the step out, or give the wells their control_type."
+            )
+        usable = np.isfinite(features.to_numpy()).all(axis=0) & (features[controls].std() > 0).to_numpy()
+        whitening = Spherize(method="ZCA").fit(features.loc[controls, usable])
+        profiles.loc[rows, names[usable]] = np.asarray(whitening.transform(features.loc[:, usable]))
+        profiles.loc[rows, names[~usable]] = np.nan
+    return profiles
+
+
+def centre_positions(profiles: pd.DataFrame) -> pd.DataFrame:
+    """Subtract from each well the mean of its position over all plates of its batch.
+
+    Sound only where positions hold different samples on different plates: with one layout it would subtract the
+    treatment itself, so a batch in which a position holds a single sample is refused.
+    """
+    batch = profiles["Metadata_Batch"] if "Metadata_Batch" in profiles else pd.Series("", index=profiles.index)
+    place = [batch, profiles["Metadata_Well"]]
+    samples = profiles["Metadata_broad_sample"].fillna("").groupby(place).nunique()
+    single = samples[samples < 2]
+    if len(single):
+        name, well = single.index[0]
+        raise ConfigError(
+            f"Position {well} of batch {name or '(none)'} holds one sample on every plate, as do {len(single) - 1} "
+            "others: centring them would remove the treatments. Score plates of several layouts together, or leave "
+            "the step out."
+        )
+    names = feature_names(profiles)
+    profiles = profiles.copy()
+    profiles[names] = profiles[names] - profiles[names].groupby(place).transform("mean")
+    return profiles
+
+
+def clip_features(profiles: pd.DataFrame, limit: float = 20.0) -> pd.DataFrame:
+    """Values beyond +-limit (in the profile's units, MADs of the controls) become +-limit, infinite ones too."""
+    names = feature_names(profiles)
+    profiles = profiles.copy()
+    profiles[names] = profiles[names].clip(-limit, limit)
+    return profiles
+
+
+STEPS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "clip": clip_features,
+    "centre_positions": centre_positions,
+    "sphere": sphere,
+}
+
+
+def corrected(profiles: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
+    """The profiles after these steps, in this order."""
+    for step in steps:
+        if step not in STEPS:
+            raise ConfigError(f"There is no step {step!r} before the scores. Choose from: {', '.join(STEPS)}.")
+        profiles = STEPS[step](profiles)
+    return profiles

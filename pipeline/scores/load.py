@@ -1,0 +1,103 @@
+"""Well profiles from a folder or URL in the gallery's layout, annotated; scores out of them, into a folder or URL."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Collection, Sequence
+
+import pandas as pd
+
+from pipeline.config import Screen
+from pipeline.errors import ConfigError, NotFound
+from pipeline.scores.annotations import annotate, primary_plates, well_annotations
+from pipeline.scores.corrections import corrected
+from pipeline.scores.tasks import TASKS, run_task
+from pipeline.screen import Plate
+from pipeline.storage import Location, open_storage
+
+#: The profiles from which every published score was computed.
+LEVEL = "normalized_feature_select_negcon_batch"
+
+
+def list_profiles(location: Location | str, level: str = LEVEL) -> dict[Plate, str]:
+    """Plate -> key of its profile file, `<batch>/<plate>/<plate>_<level>.parquet` or `.csv.gz`; parquet first."""
+    name = re.compile(rf"(?:.*/)?([^/]+)/([^/]+)/\2_{re.escape(level)}\.(parquet|csv\.gz)")
+    found: dict[Plate, str] = {}
+    for entry in open_storage(location).entries():
+        if match := name.fullmatch(entry.key):
+            plate = Plate(match[1], match[2])
+            if plate not in found or match[3] == "parquet":
+                found[plate] = entry.key
+    return found
+
+
+def load_profiles(
+    location: Location | str,
+    screen: Screen | None = None,
+    plates: Collection[Plate] | None = None,
+    level: str = LEVEL,
+) -> pd.DataFrame:
+    """The profiles of these plates (None: the screen's primary plates, or all), one row a well, annotated.
+
+    Columns that only some plates have are NaN on the others. Raises `NotFound` where there are none.
+    """
+    files = list_profiles(location, level)
+    if not files:
+        raise NotFound(
+            f"There are no profiles in {location}: nothing is named <batch>/<plate>/<plate>_{level}.parquet or .csv.gz."
+        )
+    if plates is None and screen is not None and screen.plates is not None:
+        wanted = primary_plates(screen)
+        plates = [Plate(*row) for row in wanted[["Metadata_Batch", "Metadata_Plate"]].itertuples(index=False)]
+        if not set(plates) & set(files):
+            raise ConfigError(
+                f"{location} holds {len(files)} plates, none of which is a primary plate of screen {screen.name}, "
+                f"e.g. {min(files)}. Name the plates to score, or the screen they are of."
+            )
+    chosen = sorted(files if plates is None else set(plates) & set(files))
+    store = open_storage(location)
+    tables = [_read(store.get(files[plate]), files[plate]).assign(Metadata_Batch=plate.batch) for plate in chosen]
+    profiles = pd.concat(tables, ignore_index=True)
+    return profiles if screen is None or screen.plates is None else annotate(profiles, well_annotations(screen))
+
+
+def scores_command(
+    profiles: Location | str,
+    screen: Screen | None,
+    mode: str,
+    out: Location | str,
+    tasks: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    steps: Sequence[str] = (),
+    plates: Collection[Plate] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Score profiles and write one `<name>.parquet` a table to `out`. `tasks`: names of TASKS, default all.
+
+    Returns the tables. `steps`: names of `corrections.STEPS`, done to the profiles first.
+    """
+    table = corrected(load_profiles(profiles, screen, plates), steps)
+    tables: dict[str, pd.DataFrame] = {}
+    wanted: set[str] = set()
+    for name in tasks or TASKS:
+        made = run_task(name, table, mode=mode, seed=seed, tables=tables)
+        tables |= made
+        wanted |= set(made)
+    write_tables({name: tables[name] for name in tables if name in wanted}, out)
+    return tables
+
+
+def write_tables(tables: dict[str, pd.DataFrame], out: Location | str) -> None:
+    store = open_storage(out)
+    for name, table in tables.items():
+        store.put(f"{name}.parquet", table.to_parquet(index=False))
+
+
+def _read(data: bytes, key: str) -> pd.DataFrame:
+    if key.endswith(".parquet"):
+        return pd.read_parquet(io.BytesIO(data))
+    columns = pd.read_csv(io.BytesIO(data), compression="gzip", nrows=0).columns
+    # Metadata stay texts: plates that are numbers keep their zeros.
+    texts = {name: str for name in columns if name.startswith("Metadata")}
+    return pd.read_csv(io.BytesIO(data), compression="gzip", dtype=texts)

@@ -1,0 +1,138 @@
+"""What the supplement says about the scores: t-tests, counts (Supplementary Table 2), polypharmacology."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ttest_1samp, ttest_ind
+
+from pipeline.scores.rules import Rules
+from pipeline.scores.significance import benjamini_hochberg, condition_columns, fraction_retrieved
+from pipeline.scores.wells import genes_of
+
+#: Score table -> the paper's name of the task, for t-tests and counts.
+TASKS = {
+    "detection": ("perturbation detection", "replicate retrieval"),
+    "sisters": ("within-type matching", "sister perturbation retrieval"),
+    "gene_compound": ("gene-compound matching", "gene compound retrieval"),
+}
+
+
+def t_tests(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.DataFrame]:
+    """`t_tests` of the mAP values of each condition, and of CRISPR against ORF in gene-compound matching.
+
+    Correct: mAP less the mAP expected by chance of the same lists, against 0 (one sample), and normalised mAP,
+    (mAP - expected) / (1 - expected), of the two modalities; `q` over each family. Published: plain mAP against 0,
+    which no list can fail, and plain mAP of the two, which differs by the length of their lists.
+    """
+    rows: list[dict] = []
+    for task, (title, _) in TASKS.items():
+        for condition, values in _by_condition(tables[task]):
+            mean = values["mean_average_precision"]
+            against = mean if rules.published else mean - values["expected_average_precision"]
+            rows.append(
+                {
+                    "test": f"{title} vs chance",
+                    **_place(dict(condition)),
+                    "n": len(values),
+                    **_tested(ttest_1samp, against, 0.0),
+                }
+            )
+    matching = dict(_by_condition(tables["gene_compound"]))
+    for a, b in product(matching, matching):
+        first, second = dict(a), dict(b)
+        alike = [name for name in first if name not in ("modality", "gene_timepoint")]
+        if first["modality"] >= second["modality"] or any(first[name] != second[name] for name in alike):
+            continue
+        samples = []
+        for values in (matching[a], matching[b]):
+            mean, expected = values["mean_average_precision"], values["expected_average_precision"]
+            samples.append(mean if rules.published else (mean - expected) / (1 - expected))
+        name = f"{first['modality']} vs {second['modality']} gene-compound matching"
+        one, other = _place(first), _place(second)
+        one["condition"] += f" vs {other['condition']}"
+        rows.append({"test": name, **one, "n": sum(map(len, samples)), **_tested(ttest_ind, *samples)})
+    table = pd.DataFrame(rows)
+    table["q"] = table.groupby("test", sort=False)["p"].transform(benjamini_hochberg)
+    return {"t_tests": table.assign(baseline="0" if rules.published else "expected by chance", mode=rules.mode)}
+
+
+def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.DataFrame]:
+    """`counts`: classes with a valid query, retrieved ones, and left-out ones, per task and condition."""
+    parts = []
+    for task, (_, title) in TASKS.items():
+        table = tables[task]
+        by = condition_columns(table)
+        part = fraction_retrieved(table, by).drop(columns="mode")
+        left_out = table[table["n_queries"] == 0].groupby(by, dropna=False).size().rename("n_without_positives")
+        part = part.merge(left_out.reset_index(), on=by, how="left").fillna({"n_without_positives": 0})
+        part.insert(0, "task", title)
+        part.insert(1, "condition", [_place(row)["condition"] for row in part[by].to_dict("records")])
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True).astype({"n_without_positives": int})
+    return {"counts": table.assign(mode=rules.mode)}
+
+
+def gene_family(gene: str) -> str:
+    """The gene symbol up to its first digit, as in the paper: ADRA1A and ADRA2B are ADRA."""
+    return next((gene[:at] for at, letter in enumerate(gene) if letter.isdigit()), gene)
+
+
+def polypharmacology(profiles: pd.DataFrame, rules: Rules) -> dict[str, pd.DataFrame]:
+    """`polypharmacology`: how many compounds hit how many genes and gene families, and genes how many compounds.
+
+    Targets are cut to the genes that the screen's own reagents perturb, if it has any.
+    """
+    meta = pd.DataFrame(
+        {
+            name: profiles[name].fillna("").astype(str) if name in profiles else ""
+            for name in ("Metadata_modality", "Metadata_broad_sample", "Metadata_control_type",
+                         "Metadata_gene", "Metadata_target_list")
+        }, index=profiles.index
+    ).drop_duplicates()  # fmt: skip
+    meta = meta[(meta["Metadata_control_type"] != "negcon") & (meta["Metadata_broad_sample"] != "")]
+    of_compounds = meta["Metadata_modality"].str.lower() == "compound"
+    reagent_genes = set().union(*genes_of(meta[~of_compounds]))
+    compounds = meta[of_compounds].drop_duplicates("Metadata_broad_sample")
+    targets = [mine & reagent_genes if reagent_genes else mine for mine in genes_of(compounds)]
+    per_gene = pd.Series([gene for mine in targets for gene in mine], dtype=object).value_counts()
+    quantities = {
+        "genes per compound": [len(mine) for mine in targets],
+        "gene families per compound": [len({gene_family(gene) for gene in mine}) for mine in targets],
+        "compounds per gene": per_gene.to_list(),
+    }
+    parts = [
+        pd.Series(values, dtype=int).value_counts().sort_index().rename_axis("value").reset_index(name="count").assign(
+            quantity=quantity, percent=lambda table: 100 * table["count"] / table["count"].sum()
+        )
+        for quantity, values in quantities.items()
+    ]  # fmt: skip
+    table = pd.concat(parts, ignore_index=True)[["quantity", "value", "count", "percent"]]
+    return {"polypharmacology": table.assign(mode=rules.mode)}
+
+
+def _by_condition(table: pd.DataFrame):
+    by = condition_columns(table)
+    for key, values in table[table["n_queries"] > 0].groupby(by, sort=False, dropna=False):
+        yield tuple(zip(by, key, strict=True)), values
+
+
+def _place(part: Mapping) -> dict[str, str]:
+    """Condition and cell type in the paper's words: compound_long, compound_long-crispr_short."""
+    if "compound_timepoint" in part:
+        name = f"compound_{part['compound_timepoint']}-{part['modality']}_{part['gene_timepoint']}"
+    else:
+        name = f"{part['modality']}_{part['timepoint']}"
+    variant = part.get("variant")
+    name += f" ({variant})" if isinstance(variant, str) and variant else ""
+    return {"condition": name, "cell_type": part["cell_type"]}
+
+
+def _tested(test, *samples) -> dict[str, float]:
+    if min(len(sample) for sample in samples if isinstance(sample, pd.Series)) < 2:
+        return {"statistic": np.nan, "p": np.nan}
+    result = test(*samples)
+    return {"statistic": float(result.statistic), "p": float(result.pvalue)}

@@ -1,0 +1,127 @@
+"""Well profiles of a screen with its true layout and planted effects, whose right answers are known.
+
+Every well is noise, plus what its plate, its position and its perturbation add. Perturbations of one gene share a
+direction: compounds and guides along it, overexpression against it. What was planted is in `Planted.truth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import Screen
+from pipeline.scores.annotations import primary_plates, well_annotations
+from pipeline.scores.load import LEVEL
+from pipeline.scores.wells import Condition, genes_of
+from pipeline.screen import Plate, well_position
+
+#: Sign of a modality's effect along its gene's direction.
+SIGN = {"orf": -1.0}
+
+
+@dataclass(frozen=True)
+class Planted:
+    """`profiles`: one row a well, `Metadata_*` and features. `truth`: one row a condition and sample, with `strength`
+    (length of its effect in units of the noise a feature; 0: inert) and `gene`, along whose direction it points.
+    """
+
+    profiles: pd.DataFrame
+    truth: pd.DataFrame
+
+
+def simulate_profiles(
+    screen: Screen,
+    *,
+    plates: Collection[Plate] | None = None,
+    n_features: int = 900,
+    active: float | dict[str, float] = 0.5,
+    strength: float = 1.0,
+    likeness: float = 0.8,
+    plate_effect: float = 0.1,
+    position_effect: float = 0.0,
+    seed: int = 0,
+) -> Planted:
+    """Profiles of these plates (None: the screen's primary plates), float64.
+
+    active: share of perturbations with an effect, one number or one a modality; `strength`: its size.
+    likeness: cosine of a perturbation's direction with its gene's. position_effect: size of a pattern that each well
+    position adds on every plate. Equal arguments give equal profiles, whichever plates are asked for.
+    """
+    wells = well_annotations(screen)
+    keys = pd.MultiIndex.from_frame(wells[["Metadata_Batch", "Metadata_Plate"]])
+    if plates is None:
+        wanted = pd.MultiIndex.from_frame(primary_plates(screen)[["Metadata_Batch", "Metadata_Plate"]])
+    else:
+        wanted = pd.MultiIndex.from_tuples([tuple(plate) for plate in plates])
+    truth = _plant(wells, active, strength, seed)
+    wells = wells[keys.isin(wanted)].reset_index(drop=True)
+
+    directions, patterns = _Directions(n_features, seed), _Directions(n_features, seed + 1)
+    samples = truth.drop_duplicates(["Metadata_modality", "Metadata_broad_sample"])
+    own = directions(samples["Metadata_modality"] + samples["Metadata_broad_sample"])
+    shared = directions(samples["gene"]) * samples["Metadata_modality"].map(SIGN).fillna(1.0).to_numpy()[:, None]
+    effect = likeness * shared + np.sqrt(1 - likeness**2) * own
+    at = pd.MultiIndex.from_frame(samples[["Metadata_modality", "Metadata_broad_sample"]])
+    row = at.get_indexer(pd.MultiIndex.from_frame(wells[["Metadata_modality", "Metadata_broad_sample"]]))
+    strengths = wells.merge(truth, how="left", on=_SAMPLE)["strength"].fillna(0).to_numpy()
+
+    plate = wells["Metadata_Batch"] + wells["Metadata_Plate"]
+    features = np.empty((len(wells), n_features))
+    for name, rows in plate.groupby(plate).indices.items():
+        rng = np.random.default_rng([seed, *str(name).encode()])
+        features[rows] = rng.normal(size=(len(rows), n_features)) + plate_effect * rng.normal(size=n_features)
+    affected = strengths > 0
+    features[affected] += strengths[affected, None] * effect[row[affected]]
+    if position_effect:
+        positions = sorted(set(wells["Metadata_Well"]), key=well_position)
+        where = pd.Index(positions).get_indexer(wells["Metadata_Well"])
+        features += position_effect * patterns(pd.Series(positions))[where]
+    names = [f"{('Cells', 'Cytoplasm', 'Nuclei')[i % 3]}_Simulated_{i:04d}" for i in range(n_features)]
+    return Planted(pd.concat([wells, pd.DataFrame(features, columns=names)], axis=1), truth)
+
+
+def write_gallery(profiles: pd.DataFrame, folder: Path, level: str = LEVEL, suffix: str = "parquet") -> None:
+    """One file a plate in the gallery's layout; `suffix` "parquet" or "csv.gz" (five significant digits, as there)."""
+    for (batch, plate), table in profiles.groupby(["Metadata_Batch", "Metadata_Plate"]):
+        path = folder / str(batch) / str(plate) / f"{plate}_{level}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix == "parquet":
+            table.to_parquet(path, index=False)
+        else:
+            table.to_csv(path, index=False, float_format="%.5g")
+
+
+_SAMPLE = [f"Metadata_{name}" for name in (*Condition._fields, "broad_sample")]
+
+
+class _Directions:
+    """name -> a random direction, entries of variance 1, the same whoever else asks."""
+
+    def __init__(self, n_features: int, seed: int) -> None:
+        self.n_features, self.seed = n_features, seed
+
+    def __call__(self, names: pd.Series) -> np.ndarray:
+        codes, unique = pd.factorize(names)
+        drawn = [
+            np.random.default_rng([self.seed, 7, *str(name).encode()]).normal(size=self.n_features) for name in unique
+        ]
+        return np.array(drawn).reshape(-1, self.n_features)[codes]
+
+
+def _plant(wells: pd.DataFrame, active: float | dict[str, float], strength: float, seed: int) -> pd.DataFrame:
+    """Which samples act in which condition, drawn once for the whole screen."""
+    samples = wells[(wells["Metadata_control_type"] != "negcon") & (wells["Metadata_broad_sample"] != "")]
+    samples = samples.drop_duplicates(_SAMPLE).reset_index(drop=True)
+    # A compound of several targets points along one of them: the first in the alphabet.
+    genes = [
+        min(mine, default=sample)
+        for mine, sample in zip(genes_of(samples), samples["Metadata_broad_sample"], strict=True)
+    ]
+    shares = active if isinstance(active, dict) else {}
+    share = samples["Metadata_modality"].map(shares).fillna(active if isinstance(active, float) else 0.0)
+    acts = np.random.default_rng([seed, 1]).random(len(samples)) < share
+    return samples[_SAMPLE].assign(gene=genes, strength=np.where(acts, strength, 0.0))
