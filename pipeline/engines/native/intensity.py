@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
+from pipeline.engines.native.keys import sort_bytes, sort_keys, value_of
 from pipeline.engines.native.registry import Settings
-from pipeline.engines.native.ties import last_maxima, sort_keys
+from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects, Workspace, pixels_by_label
 
 INTENSITY = (
@@ -185,42 +186,6 @@ def measure_edges(values, pixels, starts, result) -> None:
             squares += difference * difference
         result[0, k], result[1, k], result[2, k] = total, mean, np.sqrt(squares / mine.size)
         result[3, k], result[4, k] = low, high
-
-
-@njit(nogil=True, cache=True)
-def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
-    """Sort uint32 keys in place, byte by byte from the lowest; bytes that all keys share cost one look."""
-    counts = np.zeros((4, 256), np.int64)
-    for key in keys:
-        counts[0, key & 0xFF] += 1
-        counts[1, (key >> 8) & 0xFF] += 1
-        counts[2, (key >> 16) & 0xFF] += 1
-        counts[3, key >> 24] += 1
-    source, target = keys, spare
-    is_swapped = False
-    for digit in range(4):
-        shift = np.uint32(8 * digit)
-        if counts[digit, (keys[0] >> shift) & 0xFF] == keys.size:
-            continue
-        place = 0
-        for byte in range(256):
-            place, counts[digit, byte] = place + counts[digit, byte], place
-        for key in source:
-            byte = (key >> shift) & 0xFF
-            target[counts[digit, byte]] = key
-            counts[digit, byte] += 1
-        source, target = target, source
-        is_swapped = not is_swapped
-    if is_swapped:
-        keys[:] = spare
-
-
-@njit(nogil=True, cache=True)
-def value_of(key):
-    """The float32 of which `sort_keys` made this key."""
-    bits = np.empty(1, np.uint32)
-    bits[0] = key ^ np.uint32(0x80000000) if key >> np.uint32(31) else ~key
-    return bits.view(np.float32)[0]
 
 
 @njit(nogil=True, cache=True)

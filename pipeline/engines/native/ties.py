@@ -53,6 +53,31 @@ def last_maxima(keys: np.ndarray, labels: np.ndarray, pixels: np.ndarray, starts
 
 
 @njit(nogil=True, cache=True)
+def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
+    """For each owner 0 .. count - 1 the index of its minimum, as `scipy.ndimage.minimum_position` finds it.
+
+    0 for an owner without elements.
+    """
+    best = np.zeros(count, np.int64)
+    has_any, is_tied = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    for at in range(keys.size):
+        owner = owners[at]
+        if not has_any[owner] or keys[at] < keys[best[owner]]:
+            best[owner], has_any[owner], is_tied[owner] = at, True, False
+        elif keys[at] == keys[best[owner]]:
+            is_tied[owner] = True
+    if not is_tied.any():
+        return best
+    order = np.arange(keys.size)
+    sort_around(keys, order, np.sort(keys[best[is_tied]]), keys.min(), keys.max())
+    for at in range(keys.size - 1, -1, -1):
+        owner = owners[order[at]]
+        if is_tied[owner] and keys[order[at]] == keys[best[owner]]:
+            best[owner] = order[at]
+    return best
+
+
+@njit(nogil=True, cache=True)
 def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray, lowest, highest) -> None:
     """Put `order` in numpy's order as far as elements with a `wanted` key (sorted) are concerned, in place."""
     depth = 0
@@ -158,20 +183,3 @@ def sift(keys: np.ndarray, order: np.ndarray, place: int, size: int, moving: int
         place = child
         child += child
     order[place - 1] = moving
-
-
-@njit(nogil=True, cache=True)
-def sort_keys(values: np.ndarray) -> np.ndarray:
-    """uint32 keys in numpy's order of float32 values: NaN above everything, -0 equal to 0."""
-    keys = np.empty(values.size, np.uint32)
-    bits = values.view(np.uint32)
-    for k in range(values.size):
-        if np.isnan(values[k]):
-            keys[k] = np.uint32(0xFFFFFFFF)
-        elif values[k] == 0:
-            keys[k] = np.uint32(0x80000000)
-        elif bits[k] >> np.uint32(31):
-            keys[k] = ~bits[k]
-        else:
-            keys[k] = bits[k] | np.uint32(0x80000000)
-    return keys

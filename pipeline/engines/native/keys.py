@@ -1,0 +1,59 @@
+"""Float32 values as integers in the same order, and a sort for short runs of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def sort_keys(values: np.ndarray) -> np.ndarray:
+    """uint32 keys in numpy's order of float32 values: NaN above everything, -0 equal to 0."""
+    keys = np.empty(values.size, np.uint32)
+    bits = values.view(np.uint32)
+    for k in range(values.size):
+        if np.isnan(values[k]):
+            keys[k] = np.uint32(0xFFFFFFFF)
+        elif values[k] == 0:
+            keys[k] = np.uint32(0x80000000)
+        elif bits[k] >> np.uint32(31):
+            keys[k] = ~bits[k]
+        else:
+            keys[k] = bits[k] | np.uint32(0x80000000)
+    return keys
+
+
+@njit(nogil=True, cache=True)
+def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
+    """Sort uint32 keys in place, byte by byte from the lowest; bytes that all keys share cost one look."""
+    counts = np.zeros((4, 256), np.int64)
+    for key in keys:
+        counts[0, key & 0xFF] += 1
+        counts[1, (key >> 8) & 0xFF] += 1
+        counts[2, (key >> 16) & 0xFF] += 1
+        counts[3, key >> 24] += 1
+    source, target = keys, spare
+    is_swapped = False
+    for digit in range(4):
+        shift = np.uint32(8 * digit)
+        if counts[digit, (keys[0] >> shift) & 0xFF] == keys.size:
+            continue
+        place = 0
+        for byte in range(256):
+            place, counts[digit, byte] = place + counts[digit, byte], place
+        for key in source:
+            byte = (key >> shift) & 0xFF
+            target[counts[digit, byte]] = key
+            counts[digit, byte] += 1
+        source, target = target, source
+        is_swapped = not is_swapped
+    if is_swapped:
+        keys[:] = spare
+
+
+@njit(nogil=True, cache=True)
+def value_of(key):
+    """The float32 of which `sort_keys` made this key."""
+    bits = np.empty(1, np.uint32)
+    bits[0] = key ^ np.uint32(0x80000000) if key >> np.uint32(31) else ~key
+    return bits.view(np.float32)[0]

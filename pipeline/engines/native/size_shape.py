@@ -1,0 +1,344 @@
+"""MeasureObjectSizeShape: area, extent, roundness, radii, Zernike moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import atan2, pi
+
+import numpy as np
+from centrosome import cpmorphology
+from numba import njit
+
+from pipeline.engines.native import labels, zernike
+from pipeline.engines.native.circles import enclosing_circles
+from pipeline.engines.native.keys import sort_bytes
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.workspace import Objects, Workspace
+
+FEATURES = (
+    *("Extent", "EulerNumber", "EquivalentDiameter", "MajorAxisLength", "MinorAxisLength", "Center_X", "Center_Y"),
+    *("BoundingBoxMinimum_X", "BoundingBoxMinimum_Y", "BoundingBoxMaximum_X", "BoundingBoxMaximum_Y"),
+    *("Area", "Perimeter", "MaximumRadius", "MeanRadius", "MedianRadius", "MinFeretDiameter", "MaxFeretDiameter"),
+    *("Orientation", "Eccentricity", "FormFactor", "Solidity", "ConvexArea", "Compactness", "BoundingBoxArea"),
+)
+ZERNIKE_DEGREE = 9
+
+
+def compile(settings: Settings) -> MeasureSizeShape:
+    settings.choice("Calculate the advanced features?", ("No",))
+    return MeasureSizeShape(
+        objects_in=tuple(settings.names("Select object sets to measure")),
+        with_zernike=settings.yes("Calculate the Zernike features?"),
+    )
+
+
+@dataclass(frozen=True)
+class MeasureSizeShape:
+    objects_in: tuple[str, ...]
+    with_zernike: bool
+
+    images_in = images_out = objects_out = ()
+
+    def features(self) -> dict[str, list[str]]:
+        names = list(FEATURES)
+        if self.with_zernike:
+            names += [f"Zernike_{n}_{m}" for n, m in zernike.indices(ZERNIKE_DEGREE)]
+        return {object_set: [f"AreaShape_{name}" for name in names] for object_set in self.objects_in}
+
+    def run(self, site: Workspace) -> None:
+        for object_set in self.objects_in:
+            objects = site.objects[object_set]
+            for feature, values in zip(self.features()[object_set], self.measure(objects), strict=True):
+                site.add(object_set, feature, values)
+
+    def measure(self, objects: Objects) -> np.ndarray:
+        """float64 (features, objects)."""
+        n_zernike = len(zernike.indices(ZERNIKE_DEGREE)) if self.with_zernike else 0
+        if objects.count == 0:
+            return np.zeros((len(FEATURES) + n_zernike, 0))
+        segmented, pixels, starts = objects.segmented, objects.pixels, objects.starts
+        boxes, areas = objects.boxes, objects.areas.astype(np.float64)
+        box_areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float64)
+        centres, tensors = ellipses(pixels, starts, boxes, segmented.shape[1])
+        orientation = refine(tensors, objects)
+        narrow, wide = np.clip(np.linalg.eigvalsh(tensors), 0, None).T
+        perimeter, euler = perimeters(segmented, pixels, starts)
+        radii = edge_radii(segmented, pixels, starts)
+        hull, counts = convex_hulls(objects)
+        least_feret, most_feret = cpmorphology.feret_diameter(hull, counts, np.arange(1, objects.count + 1))
+        convex = convex_areas(hull[:, 1:].astype(np.int64), counts)
+        values = {
+            "Extent": areas / box_areas,
+            "EulerNumber": euler,
+            "EquivalentDiameter": (4 * areas / pi) ** 0.5,
+            "MajorAxisLength": 4 * np.sqrt(wide),
+            "MinorAxisLength": 4 * np.sqrt(narrow),
+            "Center_X": centres[:, 1],
+            "Center_Y": centres[:, 0],
+            "BoundingBoxMinimum_X": boxes[:, 1],
+            "BoundingBoxMinimum_Y": boxes[:, 0],
+            "BoundingBoxMaximum_X": boxes[:, 3],
+            "BoundingBoxMaximum_Y": boxes[:, 2],
+            "Area": areas,
+            "Perimeter": perimeter,
+            "MaximumRadius": radii[0],
+            "MeanRadius": radii[1],
+            "MedianRadius": radii[2],
+            "MinFeretDiameter": least_feret,
+            "MaxFeretDiameter": most_feret,
+            "Orientation": orientation * (180 / pi),
+            "Eccentricity": np.where(wide == 0, 0, np.sqrt(1 - narrow / wide)),
+            "FormFactor": 4.0 * pi * areas / perimeter**2,
+            "Solidity": areas / convex,
+            "ConvexArea": convex,
+            "Compactness": perimeter**2 / np.maximum(4.0 * pi * areas, 1),
+            "BoundingBoxArea": box_areas,
+        }
+        columns = [np.asarray(values[name], np.float64) for name in FEATURES]
+        if self.with_zernike:
+            circles = enclosing_circles(hull[:, 1:].astype(np.int64), counts.astype(np.int64))
+            columns += list(zernike.magnitudes(pixels, starts, segmented.shape[1], *circles, ZERNIKE_DEGREE).T)
+        return np.stack(columns)
+
+
+@njit(nogil=True, cache=True)
+def ellipses(pixels, starts, boxes, width):
+    """Centres (objects, 2) and inertia tensors (objects, 2, 2) as scikit-image has them, from exact integers.
+
+    The first axis of a tensor is the row: its entry is the variance of the columns.
+    """
+    n = starts.size - 1
+    centres, tensors = np.full((n, 2), np.nan), np.zeros((n, 2, 2))
+    for k in range(n):
+        area = starts[k + 1] - starts[k]
+        if area == 0:
+            continue
+        sy, sx, syy, sxx, sxy = 0, 0, 0, 0, 0
+        for pixel in pixels[starts[k] : starts[k + 1]]:
+            y, x = pixel // width - boxes[k, 0], pixel % width - boxes[k, 1]
+            sy += y
+            sx += x
+            syy += y * y
+            sxx += x * x
+            sxy += x * y
+        centres[k, 0] = (sy + area * boxes[k, 0]) / area
+        centres[k, 1] = (sx + area * boxes[k, 1]) / area
+        tensors[k, 0, 0] = (area * sxx - sx * sx) / area / area
+        tensors[k, 1, 1] = (area * syy - sy * sy) / area / area
+        tensors[k, 0, 1] = tensors[k, 1, 0] = -(area * sxy - sx * sy) / area / area
+    return centres, tensors
+
+
+def refine(tensors: np.ndarray, objects: Objects) -> np.ndarray:
+    """Orientations (radians). Where rounding decides, the tensor is replaced by scikit-image's own, in place.
+
+    That is in objects that are as long as they are wide, stand upright, or are straight lines.
+    """
+    size = np.trace(tensors, axis1=1, axis2=2)
+    wide, tall, lean = tensors[:, 0, 0], tensors[:, 1, 1], tensors[:, 0, 1]
+    small = 1e-9 * size
+    is_delicate = (np.abs(wide - tall) <= small) | (np.abs(lean) <= small)
+    is_delicate |= wide * tall - lean * lean <= small * size
+    for k in np.flatnonzero(is_delicate & (objects.areas > 0)):
+        top, left, bottom, right = objects.boxes[k]
+        tensors[k] = inertia_tensor(objects.segmented[top:bottom, left:right] == k + 1)
+    return np.array([orientation(*tensor.ravel()) for tensor in tensors])
+
+
+def orientation(a: float, b: float, _: float, c: float) -> float:
+    if a - c == 0:
+        return -pi / 4.0 if b < 0 else pi / 4.0
+    return 0.5 * atan2(-2 * b, c - a)
+
+
+def inertia_tensor(mask: np.ndarray) -> np.ndarray:
+    """With scikit-image's rounding (`skimage.measure.regionprops`): powers of the distance, summed axis by axis."""
+
+    def moments(centre: tuple[float, float]) -> np.ndarray:
+        sums = mask.astype(np.float64)
+        for axis, length in enumerate(mask.shape):
+            powers = (np.arange(length, dtype=float) - centre[axis])[:, None] ** np.arange(4, dtype=float)
+            sums = np.rollaxis(np.dot(np.rollaxis(sums, axis, 2), powers), -1, axis)
+        return sums
+
+    raw = moments((0.0, 0.0))
+    central = moments((raw[1, 0] / raw[0, 0], raw[0, 1] / raw[0, 0]))
+    total = central[2, 0] + central[0, 2]
+    lean = -central[1, 1] / central[0, 0]
+    return np.array(
+        [
+            [(total - central[2, 0]) / central[0, 0], lean],
+            [lean, (total - central[0, 2]) / central[0, 0]],
+        ]
+    )
+
+
+@njit(nogil=True, cache=True)
+def perimeters(segmented, pixels, starts):
+    """Perimeter (Benkrid & Crookes, as `skimage.measure.perimeter`) and Euler number (8-connected) of each object."""
+    height, width = segmented.shape
+    n = starts.size - 1
+    # Two pixels of border all round, so that neighbours need no bounds.
+    wide = width + 4
+    padded = np.zeros((height + 4) * wide, np.int32)
+    for y in range(height):
+        padded[(y + 2) * wide + 2 : (y + 2) * wide + 2 + width] = segmented[y]
+    # Border pixels of an object have a 4-neighbour outside it.
+    border = np.zeros_like(padded)
+    for pixel in pixels:
+        at = (pixel // width + 2) * wide + pixel % width + 2
+        label = padded[at]
+        if (
+            padded[at - 1] != label
+            or padded[at + 1] != label
+            or padded[at - wide] != label
+            or padded[at + wide] != label
+        ):
+            border[at] = label
+    weights = np.zeros(50)
+    weights[np.array([5, 7, 15, 17, 25, 27])] = 1
+    weights[np.array([21, 33])] = np.sqrt(2.0)
+    weights[np.array([13, 23])] = (1 + np.sqrt(2.0)) / 2
+    perimeter, euler = np.zeros(n), np.zeros(n)
+    for k in range(n):
+        counts = np.zeros(50, np.int64)
+        label = np.int32(k + 1)
+        quads = 0
+        for pixel in pixels[starts[k] : starts[k + 1]]:
+            at = (pixel // width + 2) * wide + pixel % width + 2
+            above, below = at - wide, at + wide
+            is_inner = border[at] != label
+            if not (
+                is_inner
+                and padded[above - 1] == label
+                and padded[above + 1] == label
+                and padded[below - 1] == label
+                and padded[below + 1] == label
+            ):
+                for corner in (at, at - 1, above, above - 1):
+                    quads += quad(padded, corner, wide, label)
+            if is_inner:
+                continue
+            straight = (
+                np.int64(border[above] == label)
+                + np.int64(border[at - 1] == label)
+                + np.int64(border[at + 1] == label)
+                + np.int64(border[below] == label)
+            )
+            oblique = (
+                np.int64(border[above - 1] == label)
+                + np.int64(border[above + 1] == label)
+                + np.int64(border[below - 1] == label)
+                + np.int64(border[below + 1] == label)
+            )
+            counts[1 + 2 * straight + 10 * oblique] += 1
+        perimeter[k] = np.sum(counts * weights)
+        euler[k] = quads // 48
+    return perimeter, euler
+
+
+@njit(nogil=True, cache=True)
+def quad(padded, corner, wide, label):
+    """Twelve times what a 2x2 square adds to four times the Euler number, shared by its pixels of the object.
+
+    One pixel adds 1, three take 1 off, two at opposite corners take 2 off (Gray 1971, doi:10.1109/T-C.1971.223289).
+    """
+    a, b = padded[corner] == label, padded[corner + 1] == label
+    c, d = padded[corner + wide] == label, padded[corner + wide + 1] == label
+    number = int(a) + int(b) + int(c) + int(d)
+    if number == 1:
+        return 12
+    if number == 3:
+        return -4
+    if number == 2 and a == d:
+        return -12
+    return 0
+
+
+def edge_radii(segmented: np.ndarray, pixels: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Greatest, mean and median distance of an object's pixels to the nearest outside it: float64 (3, objects).
+
+    What lies beyond the image's border is outside.
+    """
+    squares = labels.squared_distance(np.pad(segmented, 1))[1:-1, 1:-1]
+    return summarise(np.ascontiguousarray(squares).ravel(), pixels, starts)
+
+
+@njit(nogil=True, cache=True)
+def summarise(squares, pixels, starts):
+    n = starts.size - 1
+    result = np.full((3, n), np.nan)
+    longest = 1
+    for k in range(n):
+        longest = max(longest, starts[k + 1] - starts[k])
+    ordered, spare = np.empty(longest, np.uint32), np.empty(longest, np.uint32)
+    for k in range(n):
+        area = starts[k + 1] - starts[k]
+        if area == 0:
+            continue
+        total = 0.0
+        for at in range(area):
+            ordered[at] = squares[pixels[starts[k] + at]]
+            total += np.sqrt(np.float64(ordered[at]))
+        sort_bytes(ordered[:area], spare[:area])
+        low, high = ordered[(area - 1) // 2], ordered[area // 2]
+        result[0, k] = np.sqrt(np.float64(ordered[area - 1]))
+        result[1, k] = total / area
+        result[2, k] = (np.sqrt(np.float64(low)) + np.sqrt(np.float64(high))) / 2
+    return result
+
+
+def convex_hulls(objects: Objects) -> tuple[np.ndarray, np.ndarray]:
+    """(label, row, column) of the corners of each object's convex hull, object after object; corners of each."""
+    outline = np.argwhere(labels.outline(objects.segmented))
+    owners = objects.segmented[outline[:, 0], outline[:, 1]]
+    points = np.column_stack([outline, owners])
+    return cpmorphology.convex_hull_ijv(points, np.arange(1, objects.count + 1))
+
+
+@njit(nogil=True, cache=True)
+def convex_areas(hull, counts):
+    """Pixels within the convex hull of each object's pixels, each pixel being a diamond of diagonal 1.
+
+    `hull`: int64 (points, 2), object after object. As `skimage.morphology.convex_hull_image`, in whole numbers:
+    coordinates are doubled, so that the corners of diamonds are integers.
+    """
+    result = np.zeros(counts.size)
+    start = 0
+    for k in range(counts.size):
+        corners = hull[start : start + counts[k]]
+        start += counts[k]
+        if counts[k] == 0:
+            continue
+        top, bottom = corners[:, 0].min(), corners[:, 0].max()
+        left = np.full(bottom - top + 1, np.int64(1) << 40)
+        right = np.full(bottom - top + 1, -(np.int64(1) << 40))
+        # The hull of all diamonds is bounded by sides of the hull of corners, moved by half a pixel up, down, left or
+        # right, and by sides of diamonds at its corners: a row reaches from the first to the last it meets of these.
+        for i in range(counts[k]):
+            y0, x0 = 2 * corners[i - 1, 0], 2 * corners[i - 1, 1]
+            y1, x1 = 2 * corners[i, 0], 2 * corners[i, 1]
+            span(y0, x0 - 1, y1, x1 - 1, top, left, right)
+            span(y0, x0 + 1, y1, x1 + 1, top, left, right)
+            span(y0 - 1, x0, y1 - 1, x1, top, left, right)
+            span(y0 + 1, x0, y1 + 1, x1, top, left, right)
+            for sy, sx in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+                span(y1, x1 + sx, y1 + sy, x1, top, left, right)
+        for row in range(bottom - top + 1):
+            result[k] += max(0, right[row] - left[row] + 1)
+    return result
+
+
+@njit(nogil=True, cache=True)
+def span(y0, x0, y1, x1, top, left, right):
+    """Widen the rows that a side (in doubled coordinates) crosses to the whole columns it reaches."""
+    if y0 > y1:
+        y0, x0, y1, x1 = y1, x1, y0, x0
+    for row in range(max(top, (y0 + 1) // 2), min(top + left.size - 1, y1 // 2) + 1):
+        if y0 == y1:
+            low, high = -((-min(x0, x1)) // 2), max(x0, x1) // 2
+        else:
+            over = x0 * (y1 - y0) + (x1 - x0) * (2 * row - y0)
+            low, high = -((-over) // (2 * (y1 - y0))), over // (2 * (y1 - y0))
+        left[row - top] = min(left[row - top], low)
+        right[row - top] = max(right[row - top], high)
