@@ -20,7 +20,8 @@ def aggregate(cells: np.ndarray, how: str = "median") -> np.ndarray:
         raise ValueError(f"cells can be aggregated by median or mean, not by {how!r}")
     if not len(cells):
         return np.full(cells.shape[1], np.nan)
-    # Sorting puts NaN last, so that the middle of what is there can be picked; numpy.nanmedian is many times slower.
+    # Sorting puts NaN last, so that the middle of what is there can be picked. numpy.nanmedian would take the mean of
+    # the two middle values in float32, and three times as long.
     ordered = np.sort(np.ascontiguousarray(cells.T), axis=1)
     count = ordered.shape[1] - np.count_nonzero(np.isnan(ordered), axis=1)
     row = np.arange(len(ordered))
