@@ -24,6 +24,8 @@ from pipeline.plan.checks import Finding
 from pipeline.screen import PLATE_FORMATS, Plate, well_name
 from pipeline.storage import Storage
 
+LOOKED_FOR = "image folder <plate>__<time>-Measurement<n>/Images"
+
 #: text columns; where a value is missing it is NaN, whatever the version of pandas
 TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 

@@ -24,6 +24,8 @@ from pipeline.plan.gallery import REQUESTS, PlateFolder, _some, list_files
 from pipeline.screen import Plate, well_position
 from pipeline.storage import Storage
 
+LOOKED_FOR = "workspace/load_data_csv/<batch>/<plate>/load_data.csv"
+
 ROOT = "workspace/load_data_csv/"
 FILES = ("load_data.csv", "load_data.csv.gz")
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config import Config, Screen, Subset
@@ -66,15 +67,21 @@ class PlateImages(NamedTuple):
 def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
     """List the images, join the metadata, check one against the other.
 
-    `needed`: the images without which a site cannot be measured (of an engine's inputs, those in the channel map);
-    default: all of the channel map. What is missing is a finding and stops nothing. Raises `ConfigError` where there
-    is nothing to measure, or where tables, names or folders leave open what is meant.
+    `needed`: an engine's inputs, without which a site cannot be measured; default: all images of the channel map.
+    What is missing is a finding and stops nothing. Raises `ConfigError` where there is nothing to measure, where
+    tables, names or folders leave open what is meant, and where an input is no image of the channel map.
     """
     screen, storage = config.screen, open_storage(config.images)
+    needed = _needed_images(screen, needed)
     source = SOURCES[screen.sources]
     table, found = screen_plates(screen), source.find(storage, screen)
+    if not found:
+        raise ConfigError(
+            f"There is no {source.LOOKED_FOR} below {config.images}. Check `images`; `sources` in the screen says "
+            "whether image folders or load_data tables are looked for."
+        )
     if chosen := choose_plates(config.subset.plates, screen, table, found):
-        table = table[[plate in chosen for plate in plate_list(table)]]
+        table = table[np.array([plate in chosen for plate in plate_list(table)], dtype=bool)]
         found = {plate: place for plate, place in found.items() if plate in chosen}
     findings: list[Finding] = []
     if screen.plates is not None:
@@ -109,7 +116,6 @@ def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
     wells = _with_imaged(on_map, sites, plates[table.columns])
 
     findings += unknown
-    needed = list(screen.image_names.values()) if needed is None else list(needed)
     sites_of = dict(list(sites.groupby(KEYS, sort=False)))
     for key, own in wells.groupby(KEYS, sort=False):
         plate = Plate(*map(str, key))
@@ -117,6 +123,18 @@ def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
         findings += check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
     plates = plates.drop(columns="Metadata_image_folder", errors="ignore")  # image_folder is the one that was taken
     return Plan(sites, wells.drop(columns="on_map"), plates, findings_table(findings))
+
+
+def _needed_images(screen: Screen, inputs: Iterable[str] | None) -> list[str]:
+    names, functions = list(screen.image_names.values()), set(screen.illumination_names.values())
+    needed = names if inputs is None else [name for name in inputs if name not in functions]
+    if unknown := sorted(set(needed) - set(names)):
+        raise ConfigError(
+            f"The pipeline file needs {', '.join(unknown)}; by the channel map the images are {', '.join(names)}. "
+            "Complete `channels` in the screen, or set `image_name` and `illumination_name` to the way the file "
+            "names them."
+        )
+    return needed
 
 
 def of_plate(table: pd.DataFrame, plate: Plate) -> pd.DataFrame:

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.plan import in_group, make_plan, screen_plates, screen_wells
+
+PLATES = "batch,plate,plate_map_name,modality\nB1,P1,map,compound\n"
+MAP = "well_position broad_sample\nA01 drug\nA02 \nB01 other\n"
+TARGET_STYLE = "broad_sample pert_iname control_type gene\ndrug aspirin NA PTGS1\nNA DMSO negcon NA\nother ? NA NA\n"
+
+
+def wells(screen) -> pd.DataFrame:
+    table, _ = screen_wells(screen.config().screen)
+    return table.set_index("Metadata_Well")
+
+
+# The empty sample.
+
+
+@pytest.mark.parametrize("empty", ["", "NA", " "])
+@pytest.mark.parametrize("row", ["NA DMSO negcon NA\n", " DMSO negcon NA\n", "DMSO DMSO negcon NA\n", ""])
+def test_an_empty_sample_is_the_negative_control_however_map_and_table_write_it(screen, empty, row):
+    plate_map = MAP.replace("A02 \n", "A02\t" + empty + "\n")
+    screen.metadata(PLATES, plate_map, TARGET_STYLE.replace("NA DMSO negcon NA\n", row), negcon_name="DMSO")
+    table = wells(screen)
+    assert table["Metadata_broad_sample"].to_dict() == {"A01": "drug", "A02": "DMSO", "B01": "other"}
+    assert table["Metadata_control_type"].to_dict() == {"A01": "", "A02": "negcon", "B01": ""}
+    assert table["Metadata_pert_iname"]["A02"] == ("DMSO" if row else "")
+    assert not table.isna().any().any()
+
+
+def test_an_empty_sample_without_a_name_is_an_empty_well_and_joins_nothing(screen):
+    screen.metadata(PLATES, MAP, TARGET_STYLE)  # the table's NA row must not meet the map's empty well
+    table = wells(screen)
+    assert (
+        table.loc["A02", ["Metadata_broad_sample", "Metadata_control_type", "Metadata_pert_iname"]].tolist() == [""] * 3
+    )
+    assert table["Metadata_pert_type"].to_dict() == {"A01": "", "A02": "empty", "B01": ""}
+
+
+def test_a_negative_control_named_on_the_map_is_one_too(screen):
+    screen.metadata(PLATES, MAP.replace("A02 ", "A02 DMSO"), TARGET_STYLE, negcon_name="DMSO")
+    assert wells(screen)["Metadata_control_type"].to_dict() == {"A01": "", "A02": "negcon", "B01": ""}
+
+
+def test_another_text_can_mean_no_value(screen):
+    screen.metadata(PLATES, MAP, TARGET_STYLE.replace("?", "none"), missing=["none"])
+    table = wells(screen)
+    assert table["Metadata_pert_iname"]["B01"] == ""
+    assert table["Metadata_gene"]["B01"] == "NA"
+
+
+def test_a_gene_called_nan_or_null_is_a_gene(screen):
+    screen.metadata(PLATES, MAP, "broad_sample gene\ndrug NaN\nother NULL\n")
+    assert wells(screen)["Metadata_gene"].to_dict() == {"A01": "NaN", "A02": "", "B01": "NULL"}
+
+
+# The join.
+
+
+def test_each_table_speaks_of_the_plates_of_its_modality(screen):
+    screen.metadata(PLATES + "B1,P2,map,orf\n", MAP, TARGET_STYLE, modality="compound", negcon_name="DMSO")
+    screen.table("orf.tsv", "broad_sample gene\ndrug GENE1\nother GENE2\n")
+    screen.keys["perturbations"].append({"table": str(screen.root / "orf.tsv"), "modality": "orf"})
+    table, findings = screen_wells(screen.config().screen)
+    assert not findings
+    genes = table.pivot(index="Metadata_Well", columns="Metadata_Plate", values="Metadata_gene")
+    assert genes.to_dict() == {
+        "P1": {"A01": "PTGS1", "A02": "", "B01": ""},
+        "P2": {"A01": "GENE1", "A02": "", "B01": "GENE2"},
+    }
+    samples = table.pivot(index="Metadata_Well", columns="Metadata_Plate", values="Metadata_broad_sample")
+    assert samples.loc["A02"].to_dict() == {"P1": "DMSO", "P2": ""}
+
+
+def test_columns_and_keys_of_other_names_are_read_by_the_names_given(screen):
+    screen.metadata(
+        "Assay_Plate_Barcode,Plate_Map_Name\nP1,map\n",
+        "well_position compound dose\nA1 drug 5\n",
+        "compound symbol gene\ndrug TP53 old\n",
+        key="compound",
+        columns={"gene": "symbol"},
+    )
+    screen.keys |= {"batch": "B7", "columns": {"plate": "Assay_Plate_Barcode", "plate_map_name": "Plate_Map_Name"}}
+    row = wells(screen).loc["A01"]
+    columns = ["Metadata_Batch", "Metadata_Plate", "Metadata_broad_sample", "Metadata_gene", "Metadata_dose"]
+    assert row[columns].tolist() == ["B7", "P1", "drug", "TP53", "5"]
+
+
+def test_what_the_map_says_of_a_well_comes_before_what_the_table_says_of_its_sample(screen):
+    screen.metadata(PLATES, "well_position broad_sample control_type\nA01 drug poscon\nA02 drug \n", TARGET_STYLE)
+    screen.table("perturbations.tsv", "broad_sample control_type\ndrug trt\n")
+    assert wells(screen)["Metadata_control_type"].to_dict() == {"A01": "poscon", "A02": "trt"}
+
+
+def test_spaces_around_names_and_a_byte_order_mark_do_not_break_the_join(screen):
+    screen.metadata(PLATES, MAP, TARGET_STYLE)
+    (screen.root / "platemaps" / "map.txt").write_text(
+        "\ufeffwell_position\tbroad_sample\na1\tdrug \n", encoding="utf-8"
+    )
+    assert wells(screen)["Metadata_gene"].to_dict() == {"A01": "PTGS1"}
+
+
+def test_wells_are_in_the_order_of_plates_rows_and_columns(screen):
+    screen.metadata(PLATES + "B0,P0,map,compound\n", "well_position broad_sample\nAA01 x\nB10 x\nB02 x\n")
+    table, _ = screen_wells(screen.config().screen)
+    assert table[["Metadata_Plate", "Metadata_Well"]].agg(" ".join, axis=1).tolist() == [
+        *("P1 B02", "P1 B10", "P1 AA01", "P0 B02", "P0 B10", "P0 AA01")
+    ]
+    assert table["Metadata_Row"].tolist()[:3] == [2, 2, 27]
+
+
+def test_a_sample_that_no_table_describes_is_a_finding(screen, kinds):
+    screen.plate("P1", wells=["A01", "A02", "B01"])
+    screen.metadata(PLATES, MAP, TARGET_STYLE.replace("other", "another"), negcon_name="DMSO")
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["sample_unknown"]
+    assert "Plate map map of compound plates holds other" in plan.findings["what"][0]
+
+
+def test_a_screen_without_tables_knows_nothing_of_its_wells(screen):
+    screen.plate("P1")
+    screen.keys["condition"] = ["cell_type"]
+    plan = make_plan(screen.config())
+    assert plan.findings.empty
+    assert plan.wells["Metadata_broad_sample"].tolist() == ["", ""]
+    assert plan.wells["Metadata_cell_type"].tolist() == ["", ""]
+
+
+# Tables that cannot be meant.
+
+
+@pytest.mark.parametrize(
+    ("plates", "plate_map", "table", "message"),
+    [
+        ("batch,barcode\nB1,P1\n", MAP, TARGET_STYLE, r"plates\.csv: each row needs a plate.*barcode"),
+        (PLATES + "B1,P1,map,compound\n", MAP, TARGET_STYLE, r"plates\.csv has plate B1/P1 twice"),
+        (PLATES.replace(",map,", ",pam,"), MAP, TARGET_STYLE, r"Plate map pam is not in .*pam\.txt"),
+        ("batch,plate,modality\nB1,P1,compound\n", MAP, TARGET_STYLE, "no column plate_map_name"),
+        ("batch,plate,plate_map_name\nB1,P1,map\n", MAP, TARGET_STYLE, "no column modality"),
+        (PLATES, "well broad\nA01 drug\n", TARGET_STYLE, r"map\.txt needs the columns well_position and broad_sample"),
+        (PLATES, MAP + "A1 drug\n", TARGET_STYLE, r"map\.txt has well A01 twice"),
+        (PLATES, MAP + "Z99 drug\n", TARGET_STYLE, r"map\.txt: .*outside a 1536-well plate"),
+        (PLATES, MAP, "sample\ndrug\n", r"perturbations\.tsv has no column broad_sample; it has sample"),
+        (PLATES, MAP, TARGET_STYLE + "drug again NA NA\n", r"drug has several rows in .*perturbations\.tsv"),
+    ],
+)
+def test_tables_that_leave_open_what_is_meant_are_refused_by_name(screen, plates, plate_map, table, message):
+    screen.metadata(plates, plate_map, table, modality="compound")
+    with pytest.raises(ConfigError, match=message):
+        wells(screen)
+
+
+def test_a_condition_without_its_column_is_refused_with_the_way_out(screen):
+    screen.metadata(PLATES, MAP)
+    screen.keys["condition"] = ["cell_type"]
+    with pytest.raises(
+        ConfigError, match=r"no column cell_type.*It has: batch, plate.*`columns: \{cell_type: <its name>\}`"
+    ):
+        screen_plates(screen.config().screen)
+
+
+def test_a_renamed_column_that_is_not_there_is_refused_with_the_nearest(screen):
+    screen.metadata(PLATES, MAP)
+    screen.keys["columns"] = {"modality": "modalty"}
+    with pytest.raises(ConfigError, match=r"no column 'modalty'. Nearest: 'modality'"):
+        screen_plates(screen.config().screen)
+
+
+def test_plate_maps_without_a_plates_table_are_refused(screen):
+    screen.metadata(PLATES, MAP)
+    del screen.keys["plates"]
+    with pytest.raises(ConfigError, match="platemaps and no plates table"):
+        wells(screen)
+
+
+# Groups.
+
+
+def test_a_plate_is_in_a_group_if_it_fits_one_of_its_rules(screen):
+    screen.metadata(
+        "batch,plate,modality,line\nB1,P1,orf,wt\nB1,P2,compound,wt\nB1,P3,compound,cas9\nB2,P4,orf,wt\n", MAP
+    )
+    del screen.keys["platemaps"]
+    rules = [{"batch": ["B1"], "modality": ["orf"]}, {"batch": ["B1", "B2"], "modality": ["compound"], "line": ["wt"]}]
+    screen.keys["groups"] = {"usual": rules, "wrong": [{"modalty": ["orf"]}]}
+    config = screen.config().screen
+    plates = screen_plates(config)
+    assert list(in_group(config, plates, "usual")) == [True, True, False, False]
+    with pytest.raises(
+        ConfigError, match=r"groups\.wrong: the plates table has no column 'modalty'. Nearest: 'modality'"
+    ):
+        in_group(config, plates, "wrong")

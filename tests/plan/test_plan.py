@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import hashlib
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError, NotFound
+from pipeline.images import read_site
+from pipeline.plan import (
+    make_plan,
+    read_findings,
+    read_plates,
+    read_sites,
+    read_well_sites,
+    read_wells,
+    show,
+    write_plan,
+)
+from pipeline.screen import Plate
+from pipeline.storage import open_storage
+from tests.plan.conftest import image_name
+
+PLATES = "batch,plate,plate_map_name\nB1,P1,map\nB1,P2,map\n"
+MAP = "well_position broad_sample\nA01 drug\nA02 \nB01 drug\n"
+DRUGS = "broad_sample gene\ndrug TP53\n"
+
+
+@pytest.fixture
+def annotated(screen):
+    """Two plates, three wells each, all there."""
+    for plate in ("P1", "P2"):
+        screen.plate(plate, wells=["A01", "A02", "B01"])
+    screen.metadata(PLATES, MAP, DRUGS, negcon_name="DMSO")
+    return screen
+
+
+def image(screen, plate: str, name: str):
+    return next(screen.images.rglob(f"{plate}__*/Images/{name}"))
+
+
+def test_a_screen_of_which_nothing_is_missing_has_no_findings(annotated):
+    plan = make_plan(annotated.config())
+    assert plan.findings.empty
+    assert len(plan.sites) == 12
+    assert plan.wells["sites"].tolist() == [2] * 6
+    assert "Metadata and images agree" in show(plan)
+
+
+def test_size_and_etag_are_those_of_the_file(annotated):
+    sites = make_plan(annotated.config()).sites
+    for row in sites.to_dict("records"):
+        data = (annotated.images / row["Key_OrigDNA"]).read_bytes()
+        assert row["Size_OrigDNA"] == len(data)
+        assert row["ETag_OrigDNA"] == hashlib.md5(data).hexdigest()
+
+
+# Findings.
+
+
+def test_a_missing_image_is_null_in_the_table_and_named_in_the_findings(annotated, kinds):
+    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
+    plan = make_plan(annotated.config())
+    row = plan.sites.query("Metadata_Plate == 'P1' and Metadata_Well == 'A02' and Metadata_Site == 2").iloc[0]
+    assert row[["Key_OrigMito", "Size_OrigMito", "ETag_OrigMito"]].isna().all()
+    assert row[["Key_OrigDNA", "Size_OrigDNA", "ETag_OrigDNA"]].notna().all()
+    assert kinds(plan) == ["image_missing"]
+    found = plan.findings.iloc[0]
+    assert found["what"] == "B1/P1 A02 site 2 lacks OrigMito."
+    assert found[["batch", "plate", "well", "site"]].tolist() == ["B1", "P1", "A02", 2]
+
+
+def test_an_image_the_pipeline_does_not_need_may_be_missing(annotated):
+    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
+    assert make_plan(annotated.config(), needed=["OrigDNA", "IllumDNA"]).findings.empty
+
+
+def test_an_image_the_pipeline_needs_and_the_channel_map_lacks_is_refused_before_anything_is_listed(annotated):
+    with pytest.raises(ConfigError, match=r"needs OrigER; by the channel map the images are OrigMito, OrigDNA"):
+        make_plan(annotated.config(images="/nowhere"), needed=["OrigDNA", "OrigER"])
+
+
+def test_a_missing_site_and_an_empty_file_are_found(annotated, kinds):
+    for channel in (1, 2):
+        image(annotated, "P2", image_name("B01", 1, channel)).unlink()
+    image(annotated, "P2", image_name("A01", 1, 2)).write_bytes(b"")
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["empty_file", "site_missing"]
+    assert plan.findings["what"][0] == "B1/P2 A01 site 1: the file of OrigDNA has no content."
+    assert plan.findings["file"][0].endswith(image_name("A01", 1, 2))
+    assert plan.findings["what"][1] == "B1/P2 B01 lacks site 1, which other wells of the plate have."
+
+
+def test_wells_that_only_the_map_or_only_the_listing_knows_are_found_and_kept(screen, kinds):
+    screen.plate("P1", wells=["A01", "A02", "C03"])
+    screen.metadata("batch,plate,plate_map_name\nB1,P1,map\n", MAP, DRUGS, negcon_name="DMSO")
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["well_not_imaged", "well_not_on_map"]
+    assert plan.findings["well"].tolist() == ["B01", "C03"]
+    assert dict(zip(plan.wells["Metadata_Well"], plan.wells["sites"], strict=True)) == {
+        "A01": 2,
+        "A02": 2,
+        "B01": 0,
+        "C03": 2,
+    }
+    assert plan.plate_wells(Plate("B1", "P1")) == ["A01", "A02", "B01", "C03"]
+    assert plan.wells.loc[3, "Metadata_broad_sample"] == ""
+    assert plan.wells.loc[3, ["Metadata_Row", "Metadata_Column"]].tolist() == [3, 3]
+
+
+def test_plates_that_only_the_table_or_only_the_listing_knows_are_found_and_left_out(annotated, kinds):
+    annotated.plate("P3")
+    annotated.plate("P2", batch="B9")
+    annotated.table("plates.csv", PLATES + "B1,P4,map\nB8,P3,map\n")
+    plan = make_plan(annotated.config())
+    assert plan.plate_list == [("B1", "P1"), ("B1", "P2")]
+    assert kinds(plan) == ["plate_not_imaged"] * 2 + ["plate_not_in_table"] * 2
+    assert plan.findings["what"][0] == "The plates table names B1/P4, of which there are no images."
+    assert "images of a plate of this name in B1" in plan.findings["what"][1]
+
+
+def test_a_plate_without_any_complete_site_stands_first_among_the_findings(annotated, kinds):
+    for path in annotated.images.rglob("P2__*/Images/*-ch1sk*.tiff"):
+        path.unlink()
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["plate_unusable", *["image_missing"] * 6]
+    assert "B1/P2: no site has all images the pipeline needs (OrigMito missing everywhere)" in plan.findings["what"][0]
+    text = show(plan)
+    assert text.index("Plates of which no site can be measured: 1") < text.index("Sites with images missing: 6")
+    assert "... and 1 more, in plan/findings.parquet" in text
+
+
+def test_a_plate_without_negative_controls_is_found(annotated, kinds):
+    annotated.keys["perturbations"][0].pop("negcon_name")
+    assert kinds(make_plan(annotated.config())) == ["no_negative_controls"] * 2
+
+
+def test_an_image_folder_without_images_is_found(annotated, kinds):
+    for path in annotated.images.rglob("P2__*/Images/*"):
+        path.unlink()
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["plate_not_imaged"]
+    assert plan.plate_list == [("B1", "P1")]
+
+
+def test_a_screen_without_any_image_is_refused(annotated):
+    for path in annotated.images.rglob("*.tiff"):
+        path.unlink()
+    with pytest.raises(ConfigError, match=r"There is nothing to measure below .*B1/P1: there are no images in"):
+        make_plan(annotated.config())
+
+
+# The first readable image.
+
+
+def test_shape_and_type_come_from_the_first_image_that_can_be_read(annotated):
+    broken = [image(annotated, "P1", image_name("A01", 1, channel)) for channel in (1, 2)]
+    broken[0].write_bytes(broken[0].read_bytes()[:-40])
+    broken[1].write_bytes(b"<html>no such key</html>")
+    plates = make_plan(annotated.config()).plates
+    assert plates[["image_height", "image_width", "image_dtype"]].to_numpy().tolist() == [[6, 8, "uint16"]] * 2
+
+
+def test_a_plate_of_unreadable_images_is_found_with_the_reason(annotated, kinds):
+    for path in annotated.images.rglob("P2__*/Images/*"):
+        path.write_bytes(b"<html>")
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["unreadable"]
+    assert "<html>" in plan.findings["what"][0]
+    assert plan.plates["image_height"].isna().tolist() == [False, True]
+    assert "unreadable" in show(plan)
+
+
+# Less than everything.
+
+
+@pytest.mark.parametrize(
+    ("names", "plates"),
+    [
+        (["P2"], [("B1", "P2"), ("B2", "P2")]),
+        (["B2/P2"], [("B2", "P2")]),
+        (["B2"], [("B2", "P2")]),
+        (["first"], [("B1", "P1")]),
+        (["first", "B2/P2"], [("B1", "P1"), ("B2", "P2")]),
+    ],
+)
+def test_plates_are_chosen_by_name_batch_and_group(annotated, kinds, names, plates):
+    annotated.plate("P2", wells=["A01", "A02", "B01"], batch="B2")
+    annotated.table("plates.csv", PLATES + "B2,P2,map\n")
+    annotated.keys["groups"] = {"first": [{"plate": ["P1"]}]}
+    plan = make_plan(annotated.config(subset={"plates": names}))
+    assert plan.plate_list == plates
+    assert kinds(plan) == []
+    assert len(plan.sites) == 6 * len(plates)
+
+
+def test_wells_and_sites_are_chosen_and_everything_else_is_left_out(annotated):
+    plan = make_plan(annotated.config(subset={"wells": ["a1", "A02"], "sites": [2]}))
+    assert plan.wells["Metadata_Well"].tolist() == ["A01", "A02"] * 2
+    assert plan.wells["sites"].tolist() == [1] * 4
+    assert set(plan.sites["Metadata_Site"]) == {2}
+    assert plan.findings.empty
+
+
+@pytest.mark.parametrize(
+    ("subset", "message"),
+    [
+        ({"plates": ["P22"]}, "'P22' is no plate, batch/plate, batch or group. Nearest: 'P2'"),
+        ({"plates": ["B2/P1"]}, "Nearest: 'B1/P1'"),
+        ({"plates": ["frist"]}, "Nearest: 'first'"),
+        ({"wells": ["A03"]}, "no chosen plate has a well A03. Nearest: 'A0"),
+        ({"wells": ["well A1"]}, "'well A1' is no well name"),
+        ({"sites": [7]}, "no chosen plate has a site 7. Nearest: 2"),
+    ],
+)
+def test_a_name_that_fits_nothing_is_refused_with_the_nearest(annotated, subset, message):
+    annotated.keys["groups"] = {"first": [{"plate": ["P1"]}]}
+    with pytest.raises(ConfigError, match=f"subset.*{message}"):
+        make_plan(annotated.config(subset=subset))
+
+
+# Written and read back.
+
+
+def test_the_plan_is_read_back_as_it_was_written(annotated):
+    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
+    config = annotated.config()
+    plan, storage = make_plan(config), open_storage(config.results)
+    write_plan(plan, storage)
+    read = pd.concat([read_sites(storage, plate) for plate in plan.plate_list], ignore_index=True)
+    pd.testing.assert_frame_equal(read, plan.sites)
+    pd.testing.assert_frame_equal(read_wells(storage), plan.wells)
+    pd.testing.assert_frame_equal(read_plates(storage), plan.plates)
+    pd.testing.assert_frame_equal(read_findings(storage), plan.findings, check_dtype=False)
+
+
+def test_the_same_screen_gives_the_same_bytes(annotated, tmp_path):
+    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
+    stores = [open_storage(str(tmp_path / name)) for name in ("one", "two")]
+    for storage in stores:
+        write_plan(make_plan(annotated.config()), storage)
+    one, two = ({entry.key: storage.get(entry.key) for entry in storage.entries()} for storage in stores)
+    assert one == two
+    assert set(one) == {
+        *("plan/sites/B1/P1.parquet", "plan/sites/B1/P2.parquet"),
+        *("plan/wells.parquet", "plan/plates.parquet", "plan/findings.parquet"),
+    }
+
+
+def test_a_plate_whose_chosen_sites_are_all_missing_has_an_empty_table(annotated):
+    for path in annotated.images.rglob("P2__*/Images/*f02*"):
+        path.unlink()
+    config = annotated.config(subset={"sites": [2]})
+    plan, storage = make_plan(config), open_storage(config.results)
+    write_plan(plan, storage)
+    assert read_sites(storage, Plate("B1", "P2")).empty
+    assert read_wells(storage).groupby("Metadata_Plate")["sites"].sum().to_dict() == {"P1": 3, "P2": 0}
+
+
+def test_the_sites_of_a_well_come_with_the_files_to_read(annotated):
+    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
+    config = annotated.config()
+    storage = open_storage(config.results)
+    write_plan(make_plan(config), storage)
+    first, second = read_well_sites(storage, Plate("B1", "P1"), "A02")
+    assert (first.site, second.site) == (1, 2)
+    assert read_site(open_storage(config.images), first.files(["OrigMito", "OrigDNA"]))["OrigMito"].shape == (6, 8)
+    assert second.files(["OrigMito", "OrigER"]) == {"OrigMito": None, "OrigER": None}
+    assert second.files(["OrigDNA"])["OrigDNA"].key.endswith(image_name("A02", 2, 2))
+
+
+def test_reading_where_nothing_was_planned_says_so(annotated):
+    with pytest.raises(NotFound, match=r"no plan/wells\.parquet: nothing was planned there"):
+        read_wells(open_storage(annotated.config().results))
+
+
+# For the reader.
+
+
+def test_the_shown_plan_counts_wells_sites_and_images(annotated):
+    annotated.keys["condition"] = ["line"]
+    annotated.table("plates.csv", "batch,plate,plate_map_name,line\nB1,P1,map,U2OS\nB1,P2,map,A549\n")
+    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
+    text = show(make_plan(annotated.config()), ("line",))
+    (row,) = (line for line in text.splitlines() if "P1" in line and "U2OS" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        *("B1", "P1", "U2OS", "6 x 8 uint16", "3", "3", "6", "11", "1", "0")
+    ]
+    assert "sites: 12" in text
+    assert "images: 23" in text
+
+
+# Real images.
+
+
+@pytest.mark.real_data
+def test_the_real_plates_are_planned_as_their_files_are(shared_data, screen):
+    gallery = shared_data / "gallery"
+    screen.keys = {"name": "jump", "channels": {5: "DNA", 6: "HighZBF"}, "condition": []}
+    plan = make_plan(screen.config(images=str(gallery / "cpg0016-jump" / "source_4")))
+    (row,) = plan.sites.to_dict("records")
+    assert (row["Metadata_Batch"], row["Metadata_Plate"]) == ("2021_04_26_Batch1", "BR00117035")
+    assert (row["Metadata_Well"], row["Metadata_Site"]) == ("A01", 1)
+    assert row["Key_OrigHighZBF"].endswith("r01c01f01p01-ch6sk1fk1fl1.tiff")
+    (about,) = plan.plates.to_dict("records")
+    assert (about["image_height"], about["image_width"], about["image_dtype"]) == (1080, 1080, "uint16")
+
+
+@pytest.mark.real_data
+def test_the_plate_with_a_space_in_its_folder_is_a_plate_like_others(shared_data, screen):
+    screen.keys = {
+        "name": "pediatric",
+        "batch": "pediatric",
+        "condition": [],
+        "channels": {1: "Brightfield", 2: "ER", 3: "AGP", 4: "Mito", 5: "DNA", 6: "RNA"},
+    }
+    config = screen.config(images=str(shared_data / "gallery" / "pediatric_cancer_atlas"))
+    plan, storage = make_plan(config), open_storage(config.results)
+    assert plan.findings.empty
+    write_plan(plan, storage)
+    (site,) = read_well_sites(storage, Plate("pediatric", "BR00143976"), "C03")
+    assert site.site == 3
+    images = read_site(open_storage(config.images), site.files(["OrigDNA", "OrigBrightfield"]))
+    assert images["OrigDNA"].shape == (1080, 1080)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import config_docs
+from pipeline.config import SCREENS, load_config, load_screen
+from pipeline.errors import ConfigError
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Write a config with some keys changed, in a folder with the files it names; its path."""
+
+    def write(**changes) -> Path:
+        (tmp_path / "analysis.cppipe").write_text("CellProfiler Pipeline")
+        (tmp_path / "compounds.tsv").write_text("broad_sample\n")
+        values = {
+            "screen": {"name": "mine", "channels": {1: "DNA"}, "perturbations": [{"table": "compounds.tsv"}]},
+            "images": "images",
+            "results": "results",
+            "engine": {"cppipe": "analysis.cppipe"},
+        }
+        for key, value in changes.items():
+            place = values
+            *sections, last = key.split("__")
+            for section in sections:
+                place = place[int(section)] if isinstance(place, list) else place.setdefault(section, {})
+            place[last] = value
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("reslts", "results"),
+        ("engine__cpipe", "cppipe"),
+        ("screen__chanels", "channels"),
+        ("screen__perturbations__0__negcon", "negcon_name"),
+        ("limits__site_second", "site_seconds"),
+        ("execution__worker", "workers"),
+        ("subset__plate", "plates"),
+    ],
+)
+def test_a_misspelt_key_is_refused_with_the_nearest_one_in_its_section(write, key, nearest):
+    with pytest.raises(ConfigError, match=f"{key.replace('__', '.')}: unknown key. Did you mean '{nearest}'") as caught:
+        load_config(write(**{key: "x"}))
+    assert "config.yaml" in str(caught.value)
+
+
+def test_a_key_like_no_other_is_refused_with_the_valid_ones(write):
+    with pytest.raises(ConfigError, match=r"engine.zzzzzz: unknown key. Valid keys: kind, cppipe"):
+        load_config(write(engine__zzzzzz=1))
+
+
+def test_every_fault_of_a_file_is_named_at_once(write):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(engine__kind="natve", limits__attempts=0, resluts="x"))
+    message = str(caught.value)
+    assert "engine.kind" in message
+    assert "natve" in message
+    assert "limits.attempts" in message
+    assert "resluts" in message
+
+
+def test_a_missing_key_is_named(write):
+    path = write()
+    values = yaml.safe_load(path.read_text())
+    del values["engine"]["cppipe"]
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"engine\.cppipe: Field required"):
+        load_config(path)
+
+
+def test_paths_are_relative_to_the_file_that_names_them(write, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    config = load_config(write())
+    assert config.images.url == str(tmp_path / "images")
+    assert config.results.url == str(tmp_path / "results")
+    assert config.engine.cppipe == tmp_path / "analysis.cppipe"
+    assert config.screen.perturbations[0].table == tmp_path / "compounds.tsv"
+
+
+def test_a_place_in_s3_stays_as_it_is_written(write):
+    config = load_config(write(images="s3://bucket/prefix", results={"url": "s3://other/x", "endpoint": "http://h:1"}))
+    assert config.images.url == "s3://bucket/prefix"
+    assert (config.results.url, config.results.endpoint) == ("s3://other/x", "http://h:1")
+
+
+def test_a_screen_may_name_its_images_as_a_url(write, tmp_path):
+    path = write(screen__images="s3://bucket/published")
+    values = yaml.safe_load(path.read_text())
+    del values["images"]
+    path.write_text(yaml.safe_dump(values))
+    assert load_config(path).images.url == "s3://bucket/published"
+    assert load_config(path, images=str(tmp_path / "copy")).images.url == str(tmp_path / "copy")
+
+
+def test_a_config_is_frozen(write):
+    config = load_config(write())
+    with pytest.raises(ValueError, match="frozen"):
+        config.illumination = "none"
+
+
+def test_overrides_by_dotted_keys_win_over_the_file(write):
+    config = load_config(write(), **{"engine.kind": "native", "subset.plates": ["P1"], "subset.wells": None})
+    assert config.engine.kind == "native"
+    assert config.subset.plates == ("P1",)
+
+
+def test_the_resolved_config_loads_again_and_has_the_same_digest(write, tmp_path):
+    config = load_config(write(subset__wells=["A01"]))
+    other = tmp_path / "elsewhere" / "resolved.yaml"
+    other.parent.mkdir()
+    other.write_text(config.to_yaml())
+    assert load_config(other) == config
+    assert load_config(other).digest == config.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "changes_numbers"),
+    [
+        ({"illumination": "none"}, True),
+        ({"screen__channels": {2: "DNA"}}, True),
+        ({"screen__plane": 2}, True),
+        ({"execution__workers": 9}, False),
+        ({"limits__site_seconds": 5}, False),
+        ({"results": "elsewhere"}, False),
+    ],
+)
+def test_the_digest_changes_with_what_decides_numbers_and_with_nothing_else(write, change, changes_numbers):
+    before = load_config(write()).digest
+    assert (load_config(write(**change)).digest != before) is changes_numbers
+
+
+def test_the_digest_follows_the_content_of_the_tables_and_not_their_place(write, tmp_path):
+    before = load_config(write()).digest
+    (tmp_path / "moved.tsv").write_text((tmp_path / "compounds.tsv").read_text())
+    assert load_config(write(screen__perturbations__0__table="moved.tsv")).digest == before
+    (tmp_path / "moved.tsv").write_text("broad_sample\nother\n")
+    assert load_config(write(screen__perturbations__0__table="moved.tsv")).digest != before
+
+
+@pytest.mark.parametrize("channels", [{}, {1: "DNA", 2: "DNA"}])
+def test_a_channel_map_needs_one_number_for_each_stain(write, channels):
+    with pytest.raises(ConfigError, match="each stain needs one number"):
+        load_config(write(screen__channels=channels))
+
+
+def test_a_pattern_of_image_names_must_hold_the_stain(write):
+    with pytest.raises(ConfigError, match=r"image_name.*must hold \{channel\}"):
+        load_config(write(screen__image_name="Orig"))
+
+
+def test_an_unknown_screen_is_refused_with_the_ones_there_are(write):
+    with pytest.raises(ConfigError, match=r"'cpjump2' is neither a screen of this project \(.*cpjump1.*\) nor a file"):
+        load_config(write(screen="cpjump2"))
+
+
+def test_a_file_that_is_no_yaml_or_holds_no_keys_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    for text in ("a: [", "just words"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"config\.yaml"):
+            load_config(path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_the_page_of_keys_is_current():
+    page = (ROOT / "docs" / "config.md").read_text()
+    assert page == config_docs.describe() + "\n", "run: python -m pipeline.config_docs > docs/config.md"
+
+
+def test_every_key_says_what_it_means():
+    assert "|  |\n" not in config_docs.describe()
+
+
+@pytest.mark.parametrize("path", sorted(SCREENS.glob("*/screen.yaml")), ids=lambda path: path.parent.name)
+def test_every_screen_of_the_project_loads(path):
+    assert load_screen(path.parent.name).channels
+
+
+@pytest.mark.parametrize("path", sorted(SCREENS.glob("*/screen.yaml")), ids=lambda path: path.parent.name)
+def test_every_config_of_the_project_loads(path):
+    config = load_config(path.with_name("config.yaml"))
+    assert config.engine.cppipe.is_file()
+    assert config.digest
