@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.engines.native.engine import NativeEngine
 
 #: limits that other engines know and that have no meaning here: nothing runs outside the calling thread
-IGNORED_LIMITS = frozenset({"time_limit_seconds", "memory_limit_bytes", "recycle_after_sites", "python"})
+IGNORED_LIMITS = frozenset({"time_limit_seconds", "memory_limit_gb", "recycle_after_sites"})
 
 __all__ = ["NativeEngine", "open", "warm_up"]
 

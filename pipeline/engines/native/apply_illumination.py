@@ -52,11 +52,8 @@ class ApplyIllumination:
         for name, corrected, function, divide in zip(
             self.images, self.corrected, self.functions, self.divide, strict=True
         ):
+            site.check_shapes(name, function)
             image, illumination = site.images[name], site.images[function]
-            if image.shape != illumination.shape:
-                raise ValueError(
-                    f"{name} has {image.shape} pixels and its illumination function {function} has {illumination.shape}"
-                )
             # CellProfiler clips a difference at zero whatever the setting.
             site.images[corrected] = correct(image, illumination, divide, self.clip_low or not divide, self.clip_high)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -19,15 +19,33 @@ from pipeline.errors import CppipeError, EngineError
 #: grows with every change that can move a number
 REVISION = 1
 
-_READS = "reads images from disk; the engine is given them"
-_WRITES = "writes to disk; the engine returns arrays"
-_SHOWS = "makes an image that no measurement reads"
+_READS = "reads files; images are given in memory"
+_WRITES = "writes files; measurements and label images are handed back in memory"
 LEFT_OUT = {
-    **dict.fromkeys(("Images", "Metadata", "NamesAndTypes", "Groups", "LoadData", "LoadImages"), _READS),
+    **dict.fromkeys(("Images", "Metadata", "NamesAndTypes", "Groups", "LoadData"), _READS),
     **dict.fromkeys(("SaveImages", "SaveCroppedObjects", "ExportToSpreadsheet", "ExportToDatabase"), _WRITES),
-    **dict.fromkeys(("CreateBatchFiles",), _WRITES),
-    **dict.fromkeys(("OverlayOutlines", "OverlayObjects", "ConvertObjectsToImage", "GrayToColor"), _SHOWS),
+    "CreateBatchFiles": _WRITES,
 }
+#: modules that draw an image, and the setting that names it: left out where nothing reads it
+DRAWING = {
+    "OverlayOutlines": "Name the output image",
+    "OverlayObjects": "Name the output image",
+    "ConvertObjectsToImage": "Name the output image",
+    "GrayToColor": "Name the output image",
+    "Tile": "Name the output image",
+}
+DTYPES = ("bool", "uint8", "uint16", "float32", "float64")
+
+
+class Drawing(NamedTuple):
+    """A module whose only result is an image for the eye."""
+
+    settings: Settings
+    image: str
+
+    @property
+    def images_out(self) -> tuple[str, ...]:
+        return (self.image,)
 
 
 class NativeEngine:
@@ -35,47 +53,70 @@ class NativeEngine:
 
     def __init__(self, text: str) -> None:
         self.left_out: dict[str, str] = {}
-        self._steps: list[tuple[str, Step]] = []
-        for module in cppipe.read(text).enabled:
-            if module.name in LEFT_OUT:
-                self.left_out[str(module)] = LEFT_OUT[module.name]
-                continue
+        compiled: list[tuple[str, Step | Drawing]] = []
+        for module in cppipe.read(text).modules:
             settings = Settings(module.name, module.number, module.variable_revision, module.settings)
-            self._steps.append((str(module), compile_module(settings)))
+            if not module.enabled:
+                self.left_out[str(module)] = "disabled in the pipeline"
+            elif module.name in LEFT_OUT:
+                self.left_out[str(module)] = LEFT_OUT[module.name]
+            elif module.name in DRAWING:
+                compiled.append((str(module), Drawing(settings, settings.text(DRAWING[module.name]))))
+            else:
+                compiled.append((str(module), compile_module(settings)))
+        self._steps = self._needed(compiled)
         self.inputs = self._find_inputs()
         self.features, self._image_features = self._declare_features()
-        libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "numba"))
-        self.version = f"native {REVISION} ({libraries})"
+        if not self.features and not self._image_features:
+            raise CppipeError("No module of this pipeline measures anything. Give a pipeline that does.")
+        libraries = ("numpy", "scipy", "scikit-image", "centrosome", "numba")
+        self.version = f"native {REVISION} ({', '.join(f'{name} {version(name)}' for name in libraries)})"
+
+    def _needed(self, compiled: list[tuple[str, Step | Drawing]]) -> list[tuple[str, Step]]:
+        """Without the steps that only make images which no later step reads."""
+        needed: list[tuple[str, Step]] = []
+        read: set[str] = set()
+        for title, step in reversed(compiled):
+            is_read = bool(read & set(step.images_out))
+            if isinstance(step, Drawing):
+                if is_read:
+                    step.settings.refuse("a later module reads the image that this one draws")
+            elif is_read or step.objects_out or step.features():
+                needed.insert(0, (title, step))
+                read |= set(step.images_in)
+                continue
+            self.left_out[title] = f"nothing reads {', '.join(sorted(step.images_out))}"
+        return needed
 
     def _find_inputs(self) -> tuple[str, ...]:
         needed: set[str] = set()
         images: set[str] = set()
         objects: set[str] = set()
-        for module, step in self._steps:
+        for title, step in self._steps:
             needed |= set(step.images_in) - images
-            unknown = [name for name in step.objects_in if name not in objects]
-            if unknown:
-                raise CppipeError(
-                    f"Module {module} reads the objects {', '.join(unknown)}, which no enabled module before it makes. "
-                    "Enable that module, or take the objects out of the settings."
-                )
+            for name in step.objects_in:
+                if name not in objects:
+                    raise CppipeError(
+                        f"Module {title} reads the objects {name!r}, and no enabled module before it makes them. "
+                        "Only images can be given from outside; identify the objects in the pipeline."
+                    )
             images |= set(step.images_out)
             objects |= set(step.objects_out)
         return tuple(sorted(needed))
 
     def _declare_features(self) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-        declared: dict[str, dict[str, None]] = {}
+        """Sorted by name, as CellProfiler keeps them."""
+        declared: dict[str, set[str]] = {}
         for _, step in self._steps:
-            for object_set in step.objects_out:
-                declared.setdefault(object_set, {})
             for object_set, features in step.features().items():
-                declared.setdefault(object_set, {}).update(dict.fromkeys(features))
-        image = tuple(declared.pop("Image", {}))
-        return {object_set: tuple(features) for object_set, features in declared.items()}, image
+                declared.setdefault(object_set, set()).update(features)
+        image = tuple(sorted(declared.pop("Image", ())))
+        return {object_set: tuple(sorted(features)) for object_set, features in declared.items()}, image
 
     def measure(self, images: Mapping[str, np.ndarray]) -> SiteMeasurements:
         """Measure one site; see `Engine.measure`."""
-        site = Workspace({name: as_pixels(name, images) for name in self.inputs})
+        check(images, self.inputs)
+        site = Workspace({name: as_pixels(images[name]) for name in self.inputs})
         seconds = {}
         for module, step in self._steps:
             start = time.thread_time()
@@ -113,15 +154,21 @@ class NativeEngine:
         self.close()
 
 
-def as_pixels(name: str, images: Mapping[str, np.ndarray]) -> np.ndarray:
+def check(images: Mapping[str, np.ndarray], inputs: tuple[str, ...]) -> None:
+    """Raises `EngineError` where images are missing, unknown, or of a shape or type that cannot be read."""
+    missing, unknown = sorted(set(inputs) - set(images)), sorted(set(images) - set(inputs))
+    problems = [f"missing images: {', '.join(missing)}"] if missing else []
+    problems += [f"images the pipeline does not read: {', '.join(unknown)}"] if unknown else []
+    problems += [
+        f"the image {name} has shape {image.shape} and type {image.dtype}; give (y, x) arrays of {', '.join(DTYPES)}"
+        for name, image in images.items()
+        if image.ndim != 2 or image.size == 0 or image.dtype.name not in DTYPES
+    ]
+    if problems:
+        raise EngineError("; ".join(problems))
+
+
+def as_pixels(image: np.ndarray) -> np.ndarray:
     """Float32 pixels as CellProfiler makes them: integers are divided by the maximum of their type."""
-    if name not in images:
-        raise EngineError(f"The image {name} is missing; given are {', '.join(sorted(images))}.")
-    image = np.asarray(images[name])
-    if image.ndim != 2 or 0 in image.shape:
-        raise EngineError(f"The image {name} has shape {image.shape}; a site's images are 2-D and not empty.")
-    if image.dtype in (np.uint8, np.uint16):
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    if image.dtype == bool or image.dtype.kind != "f":
-        raise EngineError(f"The image {name} has pixels of type {image.dtype}; uint8, uint16 and floats can be read.")
-    return np.ascontiguousarray(image, dtype=np.float32)
+    pixels = np.ascontiguousarray(image, dtype=np.float32)
+    return pixels / np.float32(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else pixels

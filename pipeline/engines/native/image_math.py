@@ -25,8 +25,6 @@ def compile(settings: Settings) -> ImageMath:
         names, kinds, factors = names[:1], kinds[:1], factors[:1]
     if any(kind != "Image" for kind in kinds):
         settings.refuse('"Image or measurement?: Measurement" is not supported')
-    if not settings.yes("Ignore the image masks?"):
-        pass  # images of a site have no masks here
     return ImageMath(
         operation=operation,
         operands=tuple(names),
@@ -68,9 +66,8 @@ class ImageMath:
         return {}
 
     def run(self, site: Workspace) -> None:
+        site.check_shapes(*self.operands)
         operands = [site.images[name] for name in self.operands]
-        if len({image.shape for image in operands}) > 1:
-            raise ValueError(f"{', '.join(self.operands)} differ in shape: {[image.shape for image in operands]}")
         operands = [
             image if factor == 1 else image * np.float32(factor)
             for image, factor in zip(operands, self.factors, strict=True)

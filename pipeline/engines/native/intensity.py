@@ -63,6 +63,7 @@ class MeasureObjectIntensity:
 
     def run(self, site: Workspace) -> None:
         for object_set in self.objects_in:
+            site.check_shapes(object_set, *self.images_in)
             region = Region(site.objects[object_set])
             for image in self.images_in:
                 values = region.measure(site.images[image])
@@ -89,8 +90,6 @@ class Region:
 
     def measure(self, image: np.ndarray) -> np.ndarray:
         """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels."""
-        if image.shape != self.shape:
-            raise ValueError(f"the image has {image.shape} pixels, the objects {self.shape}")
         values = image.ravel()[self.raster]
         keys = sort_keys(values)
         result = np.zeros((len(INTENSITY) + len(LOCATION), self.starts.size - 1))

@@ -61,6 +61,7 @@ class MeasureObjectNeighbors:
         return {self.object_set: [f"Neighbors_{feature}_{where}" for feature in FEATURES]}
 
     def run(self, site: Workspace) -> None:
+        site.check_shapes(self.object_set, self.neighbor_set)
         values = self.measure(site.objects[self.object_set], site.objects[self.neighbor_set])
         for name, column in zip(self.features()[self.object_set], values, strict=True):
             site.add(self.object_set, name, column)

@@ -75,14 +75,13 @@ class MeasureRadialDistribution:
 
     def run(self, site: Workspace) -> None:
         for object_set in self.objects_in:
+            site.check_shapes(object_set, *self.images_in)
             objects = site.objects[object_set]
             geometry = Geometry.of(objects)
             for rings in self.rings:
                 sectors = geometry.sectors(rings)
                 counts = count_sectors(sectors, objects.starts, rings.number + 1)
                 for image in self.images_in:
-                    if site.images[image].shape != objects.segmented.shape:
-                        raise ValueError(f"{image} and {object_set} differ in shape")
                     values = distribution(site.images[image], objects, sectors, counts)
                     for feature, of_feature in zip(FEATURES, values, strict=True):
                         for ring, name in enumerate(rings.names(feature, image)):

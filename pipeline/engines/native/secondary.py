@@ -66,9 +66,8 @@ class IdentifySecondaryObjects:
         }
 
     def run(self, site: Workspace) -> None:
+        site.check_shapes(self.image, self.seeds)
         image, primary = site.images[self.image], site.objects[self.seeds]
-        if image.shape != primary.segmented.shape:
-            raise ValueError(f"{self.image} has {image.shape} pixels, {self.seeds} {primary.segmented.shape}")
         foreground = self.threshold.foreground(site, image, self.name) if self.threshold else None
         seeds = competitors(primary)
         grown = self.grown(image, seeds, foreground)

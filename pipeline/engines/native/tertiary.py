@@ -48,9 +48,8 @@ class IdentifyTertiaryObjects:
         }
 
     def run(self, site: Workspace) -> None:
+        site.check_shapes(self.larger, self.smaller)
         larger, smaller = site.objects[self.larger].segmented, site.objects[self.smaller].segmented
-        if larger.shape != smaller.shape:
-            raise ValueError(f"{self.larger} has {larger.shape} pixels, {self.smaller} {smaller.shape}")
         # The outline of the smaller object stays, so that something is left where both are the same.
         removed = (smaller > 0) & ~labels.outline(smaller) if self.shrink else smaller > 0
         tertiary = Objects.of(np.where(removed, 0, larger).astype(np.int32))

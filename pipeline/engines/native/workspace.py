@@ -66,6 +66,16 @@ class Workspace:
     measurements: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     image_measurements: dict[str, float] = field(default_factory=dict)
 
+    def check_shapes(self, *names: str) -> None:
+        """Raises `ValueError` where these images and object sets are not all of one shape."""
+        shapes = {
+            name: self.images[name].shape if name in self.images else self.objects[name].segmented.shape
+            for name in names
+        }
+        if len(set(shapes.values())) > 1:
+            each = ", ".join(f"{height} x {width} {name}" for name, (height, width) in shapes.items())
+            raise ValueError(f"images and objects of a module must be of one shape, and these are not: {each}")
+
     def add(self, object_set: str, feature: str, values: np.ndarray) -> None:
         """Record one value an object; row k belongs to object k + 1."""
         self.measurements.setdefault(object_set, {})[feature] = np.asarray(values, np.float64)
