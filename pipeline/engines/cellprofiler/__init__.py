@@ -8,6 +8,7 @@ that `pipeline.engines.cppipe` has read, never the text of the file, which CellP
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -74,16 +75,7 @@ class CellProfilerEngine:
     def _start(self) -> dict[str, Any]:
         self._child = Child()
         self._sites_measured = 0
-        modules = [
-            {
-                "number": module.number,
-                "name": module.name,
-                "enabled": module.enabled,
-                "variable_revision": module.variable_revision,
-                "settings": module.settings,
-            }
-            for module in self._pipeline.modules
-        ]
+        modules = [asdict(module) for module in self._pipeline.modules]
         try:
             ready, _ = self._child.ask(
                 {"modules": modules}, time_limit_seconds=START_LIMIT_SECONDS, memory_limit_gb=self._memory_limit_gb

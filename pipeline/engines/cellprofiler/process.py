@@ -39,7 +39,7 @@ _PROGRAM = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from cellprofiler_child.main import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )
-_LOG_BYTES = 4000
+_LOG_CHARACTERS = 4000
 _LOOK_SECONDS = 0.2
 
 # The kernel tells a child of its parent's death when the *thread* that started it ends, and an executor's
@@ -139,8 +139,10 @@ class Child:
 
     def log(self) -> str:
         """The end of what the process has printed since the last request."""
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LOG_BYTES))
-        return self._log.read().decode(errors="replace").strip()
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 5 * _LOG_CHARACTERS))
+        lines = self._log.read().decode(errors="replace").splitlines()
+        # After a crash Python lists some 200 names of modules, which would push out where it happened.
+        return "\n".join(line for line in lines if not line.startswith("Extension modules:"))[-_LOG_CHARACTERS:].strip()
 
     def kill(self) -> None:
         """End the process and all it has started. Harmless when it is dead already."""

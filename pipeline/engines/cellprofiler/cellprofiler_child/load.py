@@ -13,7 +13,7 @@ from cellprofiler_core.pipeline import Pipeline
 from cellprofiler_core.setting.subscriber import Subscriber
 from cellprofiler_core.setting.text import Directory, Filename, Pathname
 from cellprofiler_core.setting.text.alphanumeric.name import Name
-from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_module
+from cellprofiler_core.utilities.core.modules import instantiate_module
 
 IMAGES, OBJECTS, GRIDS = "imagegroup", "objectgroup", "gridgroup"
 
@@ -99,7 +99,6 @@ class Loaded(NamedTuple):
 
 def load(saved: list[dict[str, Any]]) -> Loaded:
     """Make a pipeline of modules as `cppipe.read` gives them. Raises `Refusal` where it cannot be run."""
-    fill_modules()
     left_out: dict[str, str] = {}
     modules: list[tuple[str, Module]] = []
     named: set[str] = set()  # the images that the file itself calls loaded
@@ -166,7 +165,7 @@ def _refuse_what_cannot_run(title: str, module: Module) -> None:
         reason
         for (owner, attribute, value), reason in REFUSED_CHOICES.items()
         if owner == name and any(getattr(module, attribute) is one for one in module.visible_settings())
-        if str(getattr(module, attribute).value) == value
+        if getattr(module, attribute).value_text == value
     ]
     if module.is_aggregation_module():
         reasons.append("it combines several sites, and each site is measured alone")

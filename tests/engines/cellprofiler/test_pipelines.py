@@ -1,0 +1,295 @@
+"""Pipelines of other shapes than CPJUMP1's: run like CellProfiler runs them, or refused by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.engines import cppipe, open_engine
+from pipeline.errors import CppipeError, EngineError
+from tests.engines.cppipes import CELLS, NUCLEI, Saved, ask_cellprofiler, images, plain_cellprofiler, write
+
+SAVE: Saved = ("SaveImages", {"Select the image to save": "Outlines"})
+OUTLINES: Saved = (
+    "OverlayOutlines",
+    {
+        "Select image on which to display outlines": "DNA",
+        "Name the output image": "Outlines",
+        "Select objects to display": "Cells",
+    },
+)
+SIZE: Saved = ("MeasureObjectSizeShape", {"Select object sets to measure": "Nuclei, Cells"})
+FILTER: Saved = (
+    "FilterObjects",
+    {
+        "Select the objects to filter": "Nuclei",
+        "Name the output objects": "BigNuclei",
+        "Additional object count": "0",
+        "Minimum value": "250",
+        "Filter using a maximum measurement value?": "No",
+    },
+)
+OTHER_MODULES = write(
+    ("LoadData", {}),
+    (
+        "MeasureImageQuality",
+        {"Calculate metrics for which images?": "Select...", "Select the images to measure": "DNA, RNA"},
+    ),
+    (
+        "EnhanceOrSuppressFeatures",
+        {"Select the input image": "RNA", "Name the output image": "Spots", "Feature size": "6"},
+    ),
+    ("Threshold", {"Select the input image": "Spots", "Name the output image": "Bright"}),
+    ("MorphologicalSkeleton", {"Select the input image": "Bright", "Name the output image": "Skeleton"}),
+    NUCLEI,
+    CELLS,
+    (
+        "IdentifyTertiaryObjects",
+        {
+            "Select the larger identified objects": "Cells",
+            "Select the smaller identified objects": "Nuclei",
+            "Name the tertiary objects to be identified": "Cytoplasm",
+        },
+    ),
+    SIZE,
+    FILTER,
+    (
+        "RelateObjects",
+        {
+            "Parent objects": "Cells",
+            "Child objects": "BigNuclei",
+            "Calculate per-parent means for all child measurements?": "Yes",
+        },
+    ),
+    (
+        "MaskImage",
+        {"Select the input image": "RNA", "Name the output image": "CellRNA", "Select object for mask": "Cells"},
+    ),
+    ("MeasureImageIntensity", {"Select images to measure": "DNA, CellRNA"}),
+    ("MeasureObjectSkeleton", {"Select the seed objects": "Nuclei", "Select the skeletonized image": "Skeleton"}),
+    ("MeasureGranularity", {"Select images to measure": "CellRNA", "Range of the granular spectrum": "3"}),
+    (
+        "CalculateMath",
+        {
+            "Name the output measurement": "Ratio",
+            "Operation": "Divide",
+            "Select the first operand measurement": "Count_BigNuclei",
+            "Select the second operand measurement": "Count_Nuclei",
+        },
+    ),
+    ("FlagImage", {"Which measurement?": "Count_Nuclei", "Name the flag": "Few", "Minimum value": "3"}),
+    OUTLINES,
+    SAVE,
+    ("ExportToSpreadsheet", {}),
+)
+
+
+@pytest.fixture(scope="module")
+def other_modules():
+    with open_engine("cellprofiler", OTHER_MODULES) as engine:
+        yield engine
+
+
+def test_modules_of_many_kinds_give_what_cellprofiler_gives_without_the_engine(other_modules):
+    given = images(seed=1)
+    expected = plain_cellprofiler(OTHER_MODULES, given, skip="LoadData SaveImages ExportToSpreadsheet")
+
+    measured = other_modules.measure(given)
+
+    assert set(measured.objects) == {"Nuclei", "Cells", "Cytoplasm", "BigNuclei"}
+    assert len(measured.objects["Nuclei"].values) > 5
+    assert 0 < len(measured.objects["BigNuclei"].values) < len(measured.objects["Nuclei"].values)
+    for name, objects in measured.objects.items():
+        np.testing.assert_array_equal(measured.labels[name], expected[f"labels/{name}"])
+        assert set(objects.features) == {key.split("/")[1] for key in expected if key.startswith(f"{name}/")}
+        for feature in objects.features:
+            np.testing.assert_array_equal(objects.column(feature), expected[f"{name}/{feature}"], err_msg=feature)
+    numbers = {key.split("/")[1] for key in expected if key.startswith("Image/") and expected[key].dtype.kind != "U"}
+    assert set(measured.image) == numbers - {"Group_Number", "Group_Index", "Group_Length"}
+    for feature, value in measured.image.items():
+        np.testing.assert_array_equal(value, expected[f"Image/{feature}"], err_msg=feature)
+
+
+def test_what_is_measured_is_what_was_announced(other_modules):
+    measured = other_modules.measure(images(seed=2))
+
+    assert {name: objects.features for name, objects in measured.objects.items()} == other_modules.features
+
+
+def test_a_site_does_not_depend_on_the_sites_before_it(other_modules):
+    first, second = images(seed=3), images(seed=4)
+
+    alone = other_modules.measure(first)
+    other_modules.measure(second)
+    again = other_modules.measure(first)
+
+    for name, objects in alone.objects.items():
+        assert objects.values.tobytes() == again.objects[name].values.tobytes()
+        np.testing.assert_array_equal(alone.labels[name], again.labels[name])
+    assert alone.image == again.image
+
+
+def test_a_module_whose_image_is_only_saved_is_left_out_and_one_whose_image_is_measured_is_not(other_modules):
+    assert set(other_modules.left_out) == {
+        "1 LoadData",
+        "18 OverlayOutlines",
+        "19 SaveImages",
+        "20 ExportToSpreadsheet",
+    }
+    assert other_modules.left_out["18 OverlayOutlines"] == "nothing reads Outlines"
+    assert other_modules.inputs == ("DNA", "RNA")
+
+
+def test_all_loaded_images_are_those_that_the_pipeline_reads():
+    text = write(("LoadData", {}), ("MeasureImageQuality", {}), NUCLEI, CELLS)
+
+    with open_engine("cellprofiler", text) as engine:
+        measured = engine.measure(images(seed=5))
+
+    assert {"ImageQuality_FocusScore_DNA", "ImageQuality_FocusScore_RNA"} <= set(measured.image)
+
+
+def test_all_loaded_images_are_those_that_names_and_types_names():
+    text = write(("NamesAndTypes", {"Name to assign these images": ["ER", "ER"]}), ("MeasureImageQuality", {}), NUCLEI)
+
+    with open_engine("cellprofiler", text) as engine:
+        assert engine.inputs == ("DNA", "ER")
+
+
+def test_settings_that_are_hidden_ask_for_no_image():
+    no_second = (
+        "ImageMath",
+        {"Operation": "Invert", "Select the image": ["DNA", "Ghost"], "Name the output image": "Dark"},
+    )
+    text = write(no_second, ("MeasureImageIntensity", {"Select images to measure": "Dark"}))
+
+    with open_engine("cellprofiler", text) as engine:
+        assert engine.inputs == ("DNA",)
+
+
+def test_an_old_file_is_upgraded_as_cellprofiler_upgrades_it():
+    """Revision 4 of MeasureImageIntensity's predecessors and a renamed module are taken over."""
+    text = write(
+        (
+            "MeasureColocalization",
+            {"Select images to measure": "DNA, RNA", "Select where to measure correlation": "Across entire image"},
+        )
+    ).replace("MeasureColocalization:[", "MeasureCorrelation:[")
+
+    with open_engine("cellprofiler", text) as engine:
+        measured = engine.measure(images(seed=6))
+
+    assert "Correlation_Correlation_DNA_RNA" in measured.image
+
+
+def test_a_site_that_the_pipeline_flags_to_skip_is_that_sites_failure_by_name():
+    text = write(
+        NUCLEI,
+        (
+            "FlagImage",
+            {"Which measurement?": "Count_Nuclei", "Minimum value": "1000", "Skip image set if flagged?": "Yes"},
+        ),
+        CELLS,
+    )
+
+    with open_engine("cellprofiler", text) as engine, pytest.raises(EngineError, match=r"2 FlagImage.*skip") as caught:
+        engine.measure(images(seed=7))
+
+    assert caught.value.retry is False
+
+
+SEVERAL, FILE, PERSON = "it combines several sites", "it needs a file", "it needs a person at the screen"
+ALONE: list[tuple[str, dict[str, str | list[str]], str]] = [
+    ("TrackObjects", {"Select the objects to track": "Nuclei"}, SEVERAL),
+    ("MakeProjection", {"Select the input image": "DNA"}, SEVERAL),
+    ("Tile", {"Select an input image": "DNA", "Tile assembly method": "Across cycles"}, SEVERAL),
+    ("RescaleIntensity", {"Method to calculate the minimum intensity": "Minimum of all images"}, SEVERAL),
+    ("RunImageJMacro", {}, "it needs ImageJ"),
+    ("UntangleWorms", {}, "it needs a training file"),
+    ("FilterObjects", {"Select the filtering mode": "Rules"}, FILE),
+    ("FilterObjects", {"Select the filtering mode": "Classifiers"}, FILE),
+    ("FlagImage", {"Flag is based on": "Rules"}, FILE),
+    ("ClassifyObjects", {"Make classification decision based on": "Classifier Model"}, FILE),
+    ("MatchTemplate", {}, FILE),
+    ("EditObjectsManually", {}, PERSON),
+    ("IdentifyObjectsManually", {}, PERSON),
+    ("Crop", {"Select the cropping method": "Mouse"}, PERSON),
+    ("DefineGrid", {"Define a grid for which cycle?": "Once"}, "it takes over what it found in another site"),
+    ("NamesAndTypes", {"Process as 3D?": "Yes"}, "images are flat here"),
+    ("MeasureObjectOverlap", {"Calculate earth mover's distance?": "Yes"}, "it needs scikit-learn"),
+]
+
+
+def refusals(texts: list[str], folder: Path) -> list[str | None]:
+    """What the engine answers to pipelines that pass our reader, asked in one process to be quick."""
+    pipelines = [[asdict(module) for module in cppipe.read(text).modules] for text in texts]
+    (folder / "pipelines.json").write_text(json.dumps(pipelines))
+    ask_cellprofiler("refusals", folder / "pipelines.json", folder / "answers.json")
+    return json.loads((folder / "answers.json").read_text())
+
+
+def test_what_cannot_run_one_site_at_a_time_is_refused_by_name(tmp_path):
+    answers = refusals([write(NUCLEI, CELLS, (name, settings)) for name, settings, _ in ALONE], tmp_path)
+
+    for (name, _, reason), answer in zip(ALONE, answers, strict=True):
+        assert answer is not None, name
+        assert answer.startswith(f"Module 3 {name} cannot be run: {reason}"), answer
+        assert "Disable it in the pipeline" in answer
+
+
+def test_a_pipeline_that_does_not_hang_together_is_refused_with_the_reason(tmp_path):
+    expected = {
+        write(NUCLEI, CELLS).replace("IdentifySecondaryObjects:[", "RunCellpose:["): (
+            r"Module 2 RunCellpose: .*Plug-ins cannot be used"
+        ),
+        write(NUCLEI, CELLS).replace("    Use advanced settings?:Yes\n", ""): (
+            r"Module 1 IdentifyPrimaryObjects: CellProfiler 4\.2\.8 cannot take over its settings of revision 15"
+        ),
+        write(CELLS): r"Module 1 IdentifySecondaryObjects reads the objects 'Nuclei', and no enabled module before it",
+        write(("Smooth", {"Select the input image": "DNA"}), SAVE): r"No module of this pipeline measures anything",
+        write(("LoadData", {}), ("MeasureImageQuality", {})): (
+            r"Module 2 MeasureImageQuality measures all loaded images, and nothing in the pipeline says which"
+        ),
+    }
+
+    for answer, pattern in zip(refusals(list(expected), tmp_path), expected.values(), strict=True):
+        assert re.match(pattern, answer or "")
+
+
+def test_a_refusal_reaches_the_one_who_opens_the_engine_and_leaves_no_process():
+    module: Saved = (
+        "CorrectIlluminationCalculate",
+        {
+            "Select the input image": "DNA",
+            "Calculate function for each image individually, or based on all images?": "All: Across cycles",
+        },
+    )
+    before = set(psutil.Process().children())
+
+    with pytest.raises(CppipeError) as caught:
+        open_engine("cellprofiler", write(NUCLEI, module))
+
+    assert str(caught.value) == (
+        "Module 2 CorrectIlluminationCalculate cannot be run: it combines several sites, and each site is measured "
+        "alone. Give the illumination function as an image, or have the module compute one for each image."
+    )
+    assert set(psutil.Process().children()) == before
+
+
+def test_a_disabled_module_is_as_if_it_were_not_there():
+    text = write(("TrackObjects", {}), NUCLEI).replace("enabled:True", "enabled:False", 1)
+
+    with open_engine("cellprofiler", text) as engine:
+        assert engine.left_out == {"1 TrackObjects": "disabled in the pipeline"}
+        assert list(engine.measure({"DNA": images(seed=8)["DNA"]}).seconds) == ["2 IdentifyPrimaryObjects"]
+
+
+def test_a_pipeline_that_measures_nothing_is_refused():
+    with pytest.raises(CppipeError, match="No module of this pipeline measures anything"):
+        open_engine("cellprofiler", write(("Smooth", {"Select the input image": "DNA"}), SAVE))
