@@ -14,37 +14,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pipeline.engines.native.sorting import rising_order
 from pipeline.engines.native.sums import BUFFER
 
 #: rounds computed together, so that one pixel's values fill one cache line
 LANES = 16
 UNSEEN = np.iinfo(np.int32).min
-
-
-@njit(nogil=True, cache=True)
-def rising_order(values: np.ndarray) -> np.ndarray:
-    """Indices (int32) that sort float32 values >= 0, equal ones in their order: a radix sort of their bits."""
-    n = values.size
-    keys = (values + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0, and non-negative floats order as their bits
-    order = np.arange(n).astype(np.int32)
-    spare_keys, spare_order = np.empty_like(keys), np.empty_like(order)
-    for shift in (0, 11, 22):
-        ends = np.zeros(2049, np.int64)
-        for key in keys:
-            ends[((key >> np.uint32(shift)) & np.uint32(2047)) + 1] += 1
-        if ends.max() == n:
-            continue
-        for digit in range(2048):
-            ends[digit + 1] += ends[digit]
-        for i in range(n):
-            digit = (keys[i] >> np.uint32(shift)) & np.uint32(2047)
-            to = ends[digit]
-            ends[digit] += 1
-            spare_keys[to] = keys[i]
-            spare_order[to] = order[i]
-        keys, spare_keys = spare_keys, keys
-        order, spare_order = spare_order, order
-    return order
 
 
 @njit(nogil=True, cache=True)
@@ -64,7 +39,7 @@ def erode_by_cross(image: np.ndarray, out: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The components of a float32 (y, x) image >= 0, every pixel standing for the one that it is the lowest of.
+    """The components of a float32 (y, x) image, every pixel standing for the one that it is the lowest of.
 
     Returns `order` (int32, pixels by rising value), `parent` (int32, the lowest pixel of the next larger component;
     the root is its own) and `radius` (int32, the largest diamond that fits into the component, at most `rounds`).
@@ -213,13 +188,12 @@ def sums_in_objects(
                 continue
             top, left = int(row), int(column)
             bottom, beside = min(top + 1, height - 1), min(left + 1, width - 1)
-            down, right = row - top, column - left
-            a, a_weight = rows[top, left], (1 - down) * (1 - right)
-            b, b_weight = rows[top, beside], (1 - down) * right
-            c, c_weight = rows[bottom, left], down * (1 - right)
-            d, d_weight = rows[bottom, beside], down * right
+            a, b = rows[top, left], rows[top, beside]
+            c, d = rows[bottom, left], rows[bottom, beside]
+            up, away = 1 - (row - top), 1 - (column - left)
+            down, right = 1 - up, 1 - away  # not row - top: scipy rounds its weights this way
             for lane in range(LANES):
-                value = a_weight * a[lane] + b_weight * b[lane] + c_weight * c[lane] + d_weight * d[lane]
+                value = a[lane] * up * away + b[lane] * up * right + c[lane] * down * away + d[lane] * down * right
                 total[lane] += np.float64(np.float32(value))
         sums[k] = total
     return sums

@@ -192,17 +192,19 @@ def bilinear(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
         if not 0 <= rows[i] <= height - 1:
             continue
         top = int(rows[i])
-        down = rows[i] - top
+        up = 1 - (rows[i] - top)
+        down = 1 - up  # not rows[i] - top: scipy rounds its weights this way
         above, below = image[top], image[min(top + 1, height - 1)]
         for j in range(columns.size):
             if 0 <= columns[j] <= width - 1:
                 left = int(columns[j])
-                right = columns[j] - left
                 beside = min(left + 1, width - 1)
+                away = 1 - (columns[j] - left)
+                right = 1 - away
                 out[i, j] = (
-                    above[left] * (1 - down) * (1 - right)
-                    + above[beside] * (1 - down) * right
-                    + below[left] * down * (1 - right)
+                    above[left] * up * away
+                    + above[beside] * up * right
+                    + below[left] * down * away
                     + below[beside] * down * right
                 )
     return out

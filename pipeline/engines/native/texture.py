@@ -130,7 +130,8 @@ def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple
     offsets = np.array([s * (down * stride + right) for s in scales for down, right in DIRECTIONS])
     found = []
     for image in levels:
-        values = object_haralick(image.ravel()[objects.pixels], places, objects.starts, offsets, board, N_LOG_N)
+        pixels = image.ravel().take(objects.pixels, mode="clip")  # clip: checks no bounds
+        values = object_haralick(pixels, places, objects.starts, offsets, board, N_LOG_N)
         values = values.reshape(objects.count, len(scales), len(DIRECTIONS), len(FEATURES))
         values[np.isnan(values[..., 0]).any(axis=2)] = 0
         found.append(values)

@@ -7,7 +7,6 @@ import pytest
 import scipy.ndimage as ndi
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from skimage.morphology import disk, reconstruction
 
 from pipeline.engines.native._spectrum import (
@@ -15,7 +14,6 @@ from pipeline.engines.native._spectrum import (
     component_tree,
     float32_sums,
     reconstructions,
-    rising_order,
 )
 from pipeline.engines.native.granularity import bilinear, granularity, lowest_in_disk
 from pipeline.engines.native.workspace import Objects, Workspace
@@ -122,11 +120,6 @@ def test_one_tree_gives_every_opening_by_reconstruction(data):
     for k in range(LANES):
         eroded = ndi.grey_erosion(eroded, footprint=CROSS)
         np.testing.assert_array_equal(rows[:, k].reshape(image.shape), reconstruction(eroded, image, footprint=CROSS))
-
-
-@given(arrays(np.float32, st.integers(0, 50), elements=st.floats(0, 2, width=32) | st.sampled_from([0.0, -0.0, 0.5])))
-def test_pixels_are_sorted_by_value_and_ties_by_place(values):
-    np.testing.assert_array_equal(rising_order(values), np.argsort(values, kind="stable"))
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 128, 129, 1000, 8192, 8193, 20000])

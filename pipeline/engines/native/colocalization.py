@@ -1,0 +1,293 @@
+"""MeasureColocalization: how two images go together, within objects and over the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import scipy.linalg
+from numba import njit
+
+from pipeline.engines.native import sums
+from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.sorting import dense_ranks, ranks_among
+from pipeline.engines.native.workspace import Objects, Workspace
+
+WHERE = "Select where to measure correlation"
+THRESHOLD = "Set threshold as percentage of maximum intensity for the images"
+COSTES = "Calculate the Manders coefficients using Costes auto threshold?"
+#: the setting that switches each group of measurements on, and what it gives for a pair: once, or both ways round
+GROUPS = {
+    "Calculate correlation and slope metrics?": ("Correlation", "Slope"),
+    "Calculate the Overlap coefficients?": ("Overlap", "K"),
+    "Calculate the Manders coefficients?": ("Manders",),
+    "Calculate the Rank Weighted Colocalization coefficients?": ("RWC",),
+}
+BOTH_WAYS = ("K", "Manders", "RWC")
+#: pixels of an object that are looked at together, for all pairs, while they are in the cache
+BLOCK = 1024
+
+Coefficients = dict[str, np.ndarray]
+
+
+def compile(settings: Settings) -> Colocalization:
+    where = settings.choice(WHERE, ("Across entire image", "Within objects", "Both"))
+    images = tuple(settings.names("Select images to measure"))
+    if len(images) < 2:
+        settings.refuse("fewer than two images are selected")
+    # CellProfiler goes by the single settings also where "Run all metrics?" hides them.
+    if settings.yes(COSTES):
+        settings.refuse(f'"{COSTES} Yes" is not supported')
+    return Colocalization(
+        images_in=images,
+        objects_in=() if where == "Across entire image" else tuple(settings.names("Select objects to measure")),
+        wants_images=where != "Within objects",
+        threshold=settings.number_of(THRESHOLD),
+        kinds=tuple(kind for group, kinds in GROUPS.items() if settings.yes(group) for kind in kinds),
+    )
+
+
+@dataclass(frozen=True)
+class Colocalization:
+    images_in: tuple[str, ...]
+    objects_in: tuple[str, ...]
+    wants_images: bool
+    threshold: float  # percent of the maximum
+    kinds: tuple[str, ...]
+
+    images_out = objects_out = ()
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return list(combinations(self.images_in, 2))
+
+    def features(self) -> dict[str, list[str]]:
+        declared: dict[str, list[str]] = {name: [] for name in self.objects_in}
+        if self.wants_images:
+            declared["Image"] = []
+        for first, second in self.pairs:
+            for name, features in declared.items():
+                for kind in self.kinds:
+                    if kind != "Slope" or name == "Image":
+                        features.append(f"Correlation_{kind}_{first}_{second}")
+                    if kind in BOTH_WAYS:
+                        features.append(f"Correlation_{kind}_{second}_{first}")
+        return declared
+
+    def run(self, site: Workspace) -> None:
+        images = [site.images[name] for name in self.images_in]
+        if self.wants_images:
+            for pair, (first, second) in zip(self.pairs, combinations(images, 2), strict=True):
+                for feature, value in self._named(in_image(first, second, self.threshold), pair).items():
+                    site.add_image(feature, value.item())
+        object_sets = [site.objects[name] for name in self.objects_in]
+        for name, found in zip(self.objects_in, in_objects(images, object_sets, self.threshold), strict=True):
+            for pair, coefficients in zip(self.pairs, found, strict=True):
+                for feature, values in self._named(coefficients, pair).items():
+                    site.add(name, feature, values)
+
+    def _named(self, coefficients: Mapping[str, np.ndarray], pair: tuple[str, str]) -> dict[str, np.ndarray]:
+        first, second = pair
+        named = {}
+        for kind in self.kinds:
+            if kind in coefficients:
+                named[f"Correlation_{kind}_{first}_{second}"] = coefficients[kind]
+            if kind in BOTH_WAYS:
+                named[f"Correlation_{kind}_{second}_{first}"] = coefficients[kind + " back"]
+        return named
+
+
+def in_objects(
+    images: Sequence[np.ndarray], object_sets: Sequence[Objects], threshold: float
+) -> list[list[Coefficients]]:
+    """Coefficients of each pair of float32 images in each object, for each object set: float64 (objects).
+
+    "K", "Manders" and "RWC" are the first image's, "K back" and so on the second's. Pixels count for Overlap, K,
+    Manders and RWC where both images reach `threshold` percent of their maximum in the object. Ranks, for RWC, are
+    among all pixels of the object set. NaN where a coefficient is zero by zero.
+    """
+    if any(image.shape != objects.segmented.shape for image in images for objects in object_sets):
+        raise ValueError(
+            f"the images are {[image.shape for image in images]} pixels, "
+            f"the objects {[objects.segmented.shape for objects in object_sets]}"
+        )
+    # Sorted once an image, for all object sets.
+    labelled = np.zeros(images[0].size, bool)
+    for objects in object_sets:
+        labelled[objects.pixels] = True
+    pixels = np.flatnonzero(labelled)
+    place_of = np.empty(labelled.size, np.int32)
+    place_of[pixels] = np.arange(pixels.size)
+    ranks = [dense_ranks(image.ravel()[pixels]) for image in images]
+    return [_in_one_set(images, objects, ranks, place_of[objects.pixels], threshold) for objects in object_sets]
+
+
+def _in_one_set(
+    images: Sequence[np.ndarray],
+    objects: Objects,
+    ranks: Sequence[np.ndarray],
+    places: np.ndarray,
+    threshold: float,
+) -> list[Coefficients]:
+    pairs = np.array(list(combinations(range(len(images)), 2)))
+    if objects.count == 0:
+        kinds = ("Correlation", "Overlap", *BOTH_WAYS, *(kind + " back" for kind in BOTH_WAYS))
+        return [dict.fromkeys(kinds, np.empty(0)) for _ in pairs]
+    values = np.stack([image.ravel().take(objects.pixels, mode="clip") for image in images])  # clip: checks no bounds
+    among = np.stack([ranks_among(rank, places) for rank in ranks])
+    n_ranks = among.max(axis=1) + 1.0
+    of_image, of_pair = object_sums(values, among, objects.starts, np.float32(threshold / 100), pairs)
+    deviation, above = np.sqrt(of_image[:, 0]), of_image[:, 1]
+    found = []
+    for (a, b), (xy, count, f, s, ff, ss, fs, f_apart, s_apart) in zip(pairs, of_pair, strict=True):
+        highest = max(n_ranks[a], n_ranks[b])
+        coefficients = {
+            "Correlation": xy / (deviation[a] * deviation[b]),
+            "Overlap": fs / np.sqrt(ff * ss),
+            "K": fs / ff,
+            "K back": fs / ss,
+            "Manders": f / above[a],
+            "Manders back": s / above[b],
+            "RWC": (f - f_apart / highest) / above[a],
+            "RWC back": (s - s_apart / highest) / above[b],
+        }
+        if not count.any():  # CellProfiler's answer where no pixel of any object passes
+            coefficients |= {kind: np.zeros(objects.count) for kind in coefficients if kind != "Correlation"}
+        found.append(coefficients)
+    return found
+
+
+@njit(nogil=True, cache=True)
+def object_sums(
+    values: np.ndarray, ranks: np.ndarray, starts: np.ndarray, fraction: np.float32, pairs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sums over each object's pixels from which its coefficients follow.
+
+    `values` (float32) and `ranks` (int32) are (images, pixels), object after object; `pairs` int64 (pairs, 2).
+    Returns float64 (images, 2, objects): squares about the mean, values that pass the threshold; and
+    (pairs, 9, objects): products about the means; then over pixels where both pass: their number, first and second
+    values, their squares, their products, and first and second values times the difference of ranks.
+    """
+    n_images, n_objects = len(values), starts.size - 1
+    of_image = np.zeros((n_images, 2, n_objects))
+    of_pair = np.zeros((len(pairs), 9, n_objects))
+    centred = np.empty((n_images, BLOCK))
+    passes = np.empty((n_images, BLOCK))
+    means = np.empty(n_images)
+    thresholds = np.empty(n_images, np.float32)
+    for k in range(n_objects):
+        begin, end = starts[k], starts[k + 1]
+        for c in range(n_images):
+            means[c], highest = _mean_and_highest(values[c, begin:end])
+            thresholds[c] = fraction * highest
+        for first in range(begin, end, BLOCK):
+            size = min(BLOCK, end - first)
+            for c in range(n_images):
+                squares, above = _prepare(
+                    values[c, first : first + size], means[c], thresholds[c], centred[c], passes[c]
+                )
+                of_image[c, 0, k] += squares
+                of_image[c, 1, k] += above
+            for p in range(len(pairs)):
+                a, b = pairs[p]
+                found = _block_sums(
+                    values[a, first : first + size],
+                    values[b, first : first + size],
+                    ranks[a, first : first + size],
+                    ranks[b, first : first + size],
+                    centred[a],
+                    centred[b],
+                    passes[a],
+                    passes[b],
+                )
+                for i in range(9):
+                    of_pair[p, i, k] += found[i]
+    return of_image, of_pair
+
+
+# Sums may be added in any order: that is what lets the compiler use vectors. NaN and infinity keep their meaning.
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _mean_and_highest(values: np.ndarray) -> tuple[float, np.float32]:
+    total, highest = 0.0, np.float32(-np.inf)
+    for value in values:
+        total += value
+        highest = max(highest, value)
+    return total / max(values.size, 1), highest
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _prepare(
+    values: np.ndarray, mean: float, threshold: np.float32, centred: np.ndarray, passes: np.ndarray
+) -> tuple[float, float]:
+    squares, above = 0.0, 0.0
+    for i in range(values.size):
+        centred[i] = values[i] - mean
+        passes[i] = 1.0 if values[i] >= threshold else 0.0
+        squares += centred[i] * centred[i]
+        above += passes[i] * values[i]
+    return squares, above
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _block_sums(
+    first: np.ndarray,
+    second: np.ndarray,
+    first_ranks: np.ndarray,
+    second_ranks: np.ndarray,
+    first_centred: np.ndarray,
+    second_centred: np.ndarray,
+    first_passes: np.ndarray,
+    second_passes: np.ndarray,
+) -> tuple[float, float, float, float, float, float, float, float, float]:
+    xy = count = f = s = ff = ss = fs = f_apart = s_apart = 0.0
+    for i in range(first.size):
+        xy += first_centred[i] * second_centred[i]
+        both = first_passes[i] * second_passes[i]
+        in_first, in_second = both * first[i], both * second[i]
+        apart = np.float64(abs(first_ranks[i] - second_ranks[i]))
+        count += both
+        f += in_first
+        s += in_second
+        # Products of two pixels are float32 in CellProfiler.
+        ff += both * np.float64(first[i] * first[i])
+        ss += both * np.float64(second[i] * second[i])
+        fs += both * np.float64(first[i] * second[i])
+        f_apart += in_first * apart
+        s_apart += in_second * apart
+    return xy, count, f, s, ff, ss, fs, f_apart, s_apart
+
+
+def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coefficients:
+    """Coefficients of two whole float32 images, with CellProfiler's float32 sums and strict thresholds."""
+    if first.shape != second.shape:
+        raise ValueError(f"two images of {first.shape} and {second.shape} pixels cannot be compared pixel by pixel")
+    f, s = first.ravel(), second.ravel()
+    above_f, above_s = (
+        f > np.float32(threshold * float(f.max()) / 100),
+        s > np.float32(threshold * float(s.max()) / 100),
+    )
+    both = above_f & above_s
+    total_f, total_s = _sum(f[above_f]), _sum(s[above_s])
+    f_both, s_both = f[both], s[both]
+    ff, ss, fs = _sum(f_both**2), _sum(s_both**2), _sum(f_both * s_both)
+    f_rank, s_rank = dense_ranks(f), dense_ranks(s)
+    highest = max(f_rank.max(), s_rank.max()) + 1
+    weight = (highest - np.abs(f_rank - s_rank)[both]) / highest
+    return {
+        "Correlation": np.corrcoef(f, s, dtype=np.float64)[1, 0],
+        # In single precision, as CellProfiler: the exact slope can differ in the fifth digit.
+        "Slope": scipy.linalg.lstsq(np.stack([f, np.ones_like(f)], axis=1), s)[0][0],
+        "Overlap": fs / np.sqrt(ff * ss),
+        "K": fs / ff,
+        "K back": fs / ss,
+        "Manders": _sum(f_both) / total_f,
+        "Manders back": _sum(s_both) / total_s,
+        "RWC": np.sum(f_both * weight) / total_f,
+        "RWC back": np.sum(s_both * weight) / total_s,
+    }
+
+
+def _sum(values: np.ndarray) -> np.float32:
+    return np.float32(sums.total(values))
