@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline import flow
 from pipeline.config import SCREENS, Config, load_config
+from pipeline.executors import open_executor
+from pipeline.progress import Progress
 from pipeline.simulate.design import DESIGNS
+from pipeline.simulate.dry_run import copy_results
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.simulate.screen import simulate, write_tables
 from pipeline.storage import Location, open_storage
@@ -65,3 +69,13 @@ def start_run(config: Config, folder: Path) -> subprocess.Popen[str]:
     path.write_text(yaml.safe_dump(yaml.safe_load(config.to_yaml())))
     command = [sys.executable, "-m", "pipeline", "run", str(path)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+@pytest.fixture(scope="session")
+def scored(config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole tiny screen, run on two worker processes from bucket to report, and copied out of the bucket."""
+    settings = config("s3://results/scored", **{"subset.plates": [], "subset.wells": [], "execution.cluster": "local"})
+    flow.run(settings, lambda: open_executor(settings), Progress(quiet=True))
+    folder = tmp_path_factory.mktemp("scored") / "results"
+    copy_results(settings.results, folder)
+    return folder
