@@ -86,7 +86,7 @@ def entry(well: str, encoded: EncodedWell | None = None, plate: Plate = PLATE, *
 
 
 def fill_plate(storage: Storage, plate: Plate = PLATE, seed: int = 0) -> list[dict[str, Any]]:
-    """Create a 96-well plate and put A01 (2 sites, one unmatched nucleus), B03 (1 site) and C05 (no objects).
+    """Create a 96-well plate and put A01 (2 sites), B03 (1 site), each with an unmatched nucleus, and C05 (no objects).
 
     Gives their ledger entries, and that of D07, which failed.
     """
@@ -95,7 +95,7 @@ def fill_plate(storage: Storage, plate: Plate = PLATE, seed: int = 0) -> list[di
     cells.create_plate(storage, plate, ["A01", "B03", "C05", "D07", "H12"], table, {"cell_type": "U2OS"})
     sites = {
         "A01": [assembled(seed + 1, 5), assembled(seed + 2, 4, cells=[1, 2, 4])],
-        "B03": [assembled(seed + 1, 3)],
+        "B03": [assembled(seed + 1, 4, cells=[1, 2, 3])],
         "C05": [assembled(seed + 1, 0)],
     }
     entries = [entry("D07", plate=plate)]

@@ -57,6 +57,8 @@ def test_an_object_without_partners_is_a_row_of_its_own_and_counted():
 def test_of_two_children_the_first_that_makes_a_whole_cell_is_taken():
     found = assemble_site(1, site(1, nuclei=1, cells=[1, 1], cytoplasm=[(2, 1)]), schema())
     assert numbers(found.rows) == [(1, 2, 1), (0, 1, 0)]
+    found = assemble_site(1, site(1, nuclei=1, cells=[1, 1], cytoplasm=[(1, 1), (2, 1)]), schema())
+    assert numbers(found.rows) == [(1, 1, 1), (0, 2, 0), (0, 0, 2)]
 
 
 @given(

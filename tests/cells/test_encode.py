@@ -90,8 +90,9 @@ def test_columns_are_stored_feature_by_feature_with_a_checksum_in_one_object():
     assert metadata["chunk_grid"]["configuration"]["chunk_shape"] == (1, 16_384, 5_900)
     [sharding] = metadata["codecs"]
     assert sharding["configuration"]["chunk_shape"] == (1, 2_048, 100)
-    names = [codec["name"] for codec in sharding["configuration"]["codecs"]]
-    assert names == ["transpose", "bytes", "blosc", "crc32c"]
+    codecs = sharding["configuration"]["codecs"]
+    assert tuple(codecs[0]["configuration"]["order"]) == (0, 2, 1)
+    assert [codec["name"] for codec in codecs] == ["transpose", "bytes", "blosc", "crc32c"]
 
 
 def test_an_encoded_site_is_left_as_it_was():

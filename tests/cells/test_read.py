@@ -69,7 +69,7 @@ def test_nothing_is_read_before_it_is_asked_for(ds):
 def test_wells_say_what_and_where_they_are(ds):
     chosen = ds.sel(well=["A01", "B03", "C05", "D07", "H12"])
     assert chosen.cell_count.values.tolist() == [8, 3, 0, 0, 0]
-    assert chosen.unmatched_count.values.tolist() == [1, 0, 0, 0, 0]
+    assert chosen.unmatched_count.values.tolist() == [1, 1, 0, 0, 0]
     assert chosen.is_done.values.tolist() == [True, True, True, False, False]
     assert chosen.state.values.tolist() == ["measured", "measured", "no_cells", "failed", "not_imaged"]
     assert chosen.row.values.tolist() == [1, 2, 3, 4, 8]
@@ -112,6 +112,8 @@ def test_the_median_over_cells_is_the_profile(ds):
 
 def test_unmatched_objects_are_hidden_unless_asked_for(ds, results):
     assert not np.isin(3, ds.sel(well="A01").object_number_Nuclei.where(ds.sel(well="A01").site == 2))
+    assert np.isfinite(ds.features.sel(well="B03").isel(cell=2)).all()
+    assert np.isnan(ds.features.sel(well="B03").isel(cell=3)).all()  # is in the shard, and no cell
     more = cells.open_cells(str(results.root), [PLATE], unmatched=True)
     assert more.sizes["cell"] == 9
     last = more.sel(well="A01").isel(cell=8).compute()
