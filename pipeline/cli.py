@@ -26,6 +26,9 @@ ConfigFile = Annotated[Path, typer.Argument(help="The YAML file of the run.", sh
 Plates = Annotated[str | None, typer.Option(help="Only these plates (or groups, e.g. primary), with commas.")]
 Wells = Annotated[str | None, typer.Option(help="Only these wells, e.g. A01,B07.")]
 Sites = Annotated[str | None, typer.Option(help="Only these sites, e.g. 1,2.")]
+Results = Annotated[str, typer.Argument(help="Root of the results: a folder or s3://bucket/prefix.")]
+ProfileName = Annotated[str | None, typer.Option(help="AWS profile to use.")]
+Endpoint = Annotated[str | None, typer.Option(help="S3 server other than AWS, e.g. http://127.0.0.1:8333.")]
 EngineKind = Annotated[str | None, typer.Option("--engine", help="Engine: cellprofiler or native.")]
 
 
@@ -84,18 +87,15 @@ def dry_run(
 
 @app.command()
 def status(
-    results: Annotated[str, typer.Argument(help="Root of the results: a folder or s3://bucket/prefix.")],
-    profile: Annotated[str | None, typer.Option(help="AWS profile to read it with.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="S3 server other than AWS.")] = None,
+    results: Results,
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
     wells: Annotated[bool, typer.Option("--wells", help="List every well that is not simply measured.")] = False,
 ) -> None:
     """How far a run is: wells by state and plate, failures with their reasons. Also while the run goes on."""
-    from pipeline.run_record import open_run
     from pipeline.status import show_status
-    from pipeline.storage import Location
 
-    where = results if "://" in results else str(Path(results).absolute())
-    show_status(open_run(Location(url=where, profile=profile, endpoint=endpoint)), console, every_well=wells)
+    show_status(_open(results, profile, endpoint), console, every_well=wells)
 
 
 @app.command()
@@ -106,6 +106,104 @@ def report(config: ConfigFile) -> None:
 
     summary = write_report(open_run(_config(config).results))
     console.print(f"Report: {summary.report}")
+
+
+@app.command()
+def verify(
+    config: ConfigFile,
+    sites: Annotated[int, typer.Option(help="How many sites, spread over the screen.")] = 4,
+    plates: Plates = None,
+    wells: Wells = None,
+) -> None:
+    """Run both engines on your own images and write the parity certificate to the results."""
+    from pipeline.executors import open_executor
+    from pipeline.progress import Progress
+    from pipeline.verify import PAGE
+    from pipeline.verify import verify as compare_engines
+
+    settings = _config(config, plates=plates, wells=wells)
+    record = compare_engines(settings, sites, lambda: open_executor(settings), Progress())
+    verdict = "Equal" if record["is_equal"] else f"Not equal: {record['unequal_values']:,} values differ"
+    console.print(f"{verdict} on {record['sites']} sites, {record['values']:,} values. {settings.results}/{PAGE}")
+    raise typer.Exit(0 if record["is_equal"] else 3)
+
+
+@app.command()
+def check(
+    results: Results,
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Read every shard of the single-cell store and compare it with the ledger."""
+    from pipeline.cells import check_plate
+    from pipeline.ledger import read_entries
+
+    run = _open(results, profile, endpoint)
+    damaged = 0
+    for plate in run.plates:
+        found = check_plate(run.storage, plate, read_entries(run.storage, plate, run.settings12))
+        damaged += len(found)
+        console.print(f"{plate.key}: " + (f"{len(found)} shards are not as they should be" if found else "whole"))
+        for damage in found:
+            console.print(f"  {damage.well} {damage.what}: {damage.detail}", highlight=False, soft_wrap=True)
+    raise typer.Exit(3 if damaged else 0)
+
+
+@app.command()
+def scores(
+    profiles: Annotated[str, typer.Argument(help="Folder or URL with profiles in the gallery's layout.")],
+    out: Annotated[str, typer.Option(help="Folder or URL for the tables, one parquet a task.")],
+    screen: Annotated[str | None, typer.Option(help="Screen whose tables annotate them, e.g. cpjump1.")] = None,
+    mode: Annotated[str, typer.Option(help="correct, published, or copairs.")] = "correct",
+    task: Annotated[list[str] | None, typer.Option(help="Only this score; give it again for more.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the null distributions.")] = 0,
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Compute the paper's scores from well profiles alone, ours or published ones."""
+    from pipeline.config import load_screen
+    from pipeline.scores import fraction_retrieved
+    from pipeline.scores.load import scores_command
+
+    annotated = None if screen is None else load_screen(screen)
+    source, target = (_location(url, profile, endpoint) for url in (profiles, out))
+    tables = scores_command(source, annotated, mode, target, task or (), seed=seed)
+    if "detection" in tables:
+        console.print(fraction_retrieved(tables["detection"]).to_string(index=False))
+    console.print(f"{', '.join(sorted(tables))}: written to {out}")
+
+
+@app.command("paper-check")
+def paper_check(
+    profiles: Annotated[str, typer.Argument(help="Folder or URL with profiles in the gallery's layout.")],
+    screen: Annotated[str, typer.Option(help="Screen with published numbers.")] = "cpjump1",
+    seed: Annotated[int, typer.Option(help="Seed of the null distributions.")] = 0,
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Every published number beside ours, with the tolerance and the defect that moves it."""
+    from pipeline.config import load_screen
+    from pipeline.scores.paper_check import as_text
+    from pipeline.scores.paper_check import paper_check as compare_with_paper
+
+    table = compare_with_paper(_location(profiles, profile, endpoint), load_screen(screen), seed=seed)
+    console.print(as_text(table), highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if table["agrees"].all() else 3)
+
+
+@app.command()
+def simulate(
+    place: Annotated[str, typer.Argument(help="Folder or URL for the screen.")],
+    design: Annotated[str, typer.Option(help="How large: tiny, dry-run, native.")] = "dry-run",
+    workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Render a small screen with known answers, in the gallery's layout, with its tables and the planted truth."""
+    from pipeline.simulate.screen import simulate as render
+
+    render(_location(place, profile, endpoint), design, workers=workers, progress=True)
+    console.print(f"Images in {place}/images, tables and truth.csv in {place}/tables")
 
 
 def main() -> None:
@@ -126,6 +224,19 @@ def _config(
 
     subset = {"subset.plates": _listed(plates), "subset.wells": _listed(wells), "subset.sites": _listed(sites)}
     return load_config(path, **subset, **more)
+
+
+def _location(url: str, profile: str | None, endpoint: str | None) -> Any:
+    from pipeline.storage import Location
+
+    where = url if "://" in url else str(Path(url).absolute())
+    return Location(url=where, profile=profile, endpoint=endpoint)
+
+
+def _open(results: str, profile: str | None, endpoint: str | None) -> Any:
+    from pipeline.run_record import open_run
+
+    return open_run(_location(results, profile, endpoint))
 
 
 def _listed(text: str | None) -> list[str] | None:

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -190,7 +190,7 @@ def _detection(run: Run) -> pd.DataFrame | None:
         return None
 
 
-def _detected(run: Run) -> list[dict[str, Any]]:
+def _detected(run: Run) -> list[dict[Hashable, Any]]:
     """One row a condition: how many perturbations are retrieved, their mAP, the smallest p the design can reach."""
     table = _detection(run)
     if table is None:
@@ -199,12 +199,8 @@ def _detected(run: Run) -> list[dict[str, Any]]:
     names = [name for name in summary if name in ("modality", "cell_type", "timepoint", "variant")]
     precision = table.groupby(names, sort=False)["mean_average_precision"].median().rename("median_map")
     smallest = table.groupby(names, sort=False)["p_min"].min()
-    return (
-        summary.merge(precision, on=names)
-        .merge(smallest, on=names)
-        .assign(**{} if "variant" in names else {"variant": ""})
-        .to_dict("records")
-    )
+    rows = summary.merge(precision, on=names).merge(smallest, on=names)
+    return (rows if "variant" in rows else rows.assign(variant="")).to_dict("records")
 
 
 def _attempts(run: Run) -> dict[str, Any] | None:

@@ -1,0 +1,140 @@
+"""Both engines on the same sites of a screen: the parity certificate.
+
+verify/certificate.csv    per site, object set and family: columns, largest difference, worst feature and object
+verify/certificate.json   what was compared: versions, .cppipe and image hashes, the verdict
+verify/index.html         the same for people
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from pipeline import flow, illumination
+from pipeline.config import Config
+from pipeline.engines import open_engine
+from pipeline.engines.parity import compare, is_equal
+from pipeline.errors import ConfigError, EngineError, ImageError, NotFound
+from pipeline.executors import Executor
+from pipeline.images import read_site
+from pipeline.plan import SitePlan, read_sites, read_well_sites
+from pipeline.progress import Progress
+from pipeline.run_record import Run
+from pipeline.storage import Storage, open_storage
+
+TABLE, RECORD, PAGE = "verify/certificate.csv", "verify/certificate.json", "verify/index.html"
+
+
+def verify(config: Config, sites: int, executor: Callable[[], Executor], progress: Progress) -> dict[str, Any]:
+    """Measure `sites` sites, spread over the screen, with both engines, and write the certificate. Returns its record.
+
+    The illumination functions of their plates are computed first where the run needs them; they stay, and the run
+    finds them. A site whose images cannot be used is replaced by none: it is listed.
+    """
+    run = flow.start(config, progress)
+    chosen = _spread(run, sites)
+    plates = {site.plate.key for site in chosen}
+    needed = [step for step in flow.flow(run) if step.task.key.startswith(("illuminate/", "smooth/"))]
+    needed = [step for step in needed if "/".join(step.task.key.split("/")[1:3]) in plates]
+    with progress.counting(needed), closing(executor()) as machine:
+        for outcome in flow.ended(needed, machine, run, progress):
+            raise outcome.error or AssertionError
+
+    compared, left_out, images = [], [], {}
+    with open_engine("native", run.cppipe) as native, open_engine("cellprofiler", run.cppipe) as reference:
+        for number, site in enumerate(chosen, 1):
+            name = f"{site.plate.key} {site.well} site {site.site}"
+            progress.say(f"{number} of {len(chosen)}: {name}")
+            try:
+                given = _read(run, site, native.inputs)
+                ours, theirs = native.measure(given), reference.measure(given)
+            except (ImageError, EngineError) as error:
+                left_out.append({"site": name, "reason": str(error)})
+                continue
+            images[name] = hashlib.sha256(
+                b"".join(np.ascontiguousarray(given[key]) for key in sorted(given))
+            ).hexdigest()
+            compared.append(compare(ours, theirs).assign(site=name, equal=lambda rows: _is_equal_by_row(rows)))
+        versions = {"native": native.version, "cellprofiler": reference.version}
+    if not compared:
+        raise ConfigError(f"No site could be compared: {left_out}")
+
+    table = pd.concat(compared, ignore_index=True)
+    record = {
+        "versions": versions,
+        "cppipe": hashlib.sha256(run.cppipe.encode()).hexdigest(),
+        "sites": len(compared),
+        "images": images,
+        "left_out": left_out,
+        "columns": int(compared[0]["columns"].sum()),
+        "values": int(table["values"].sum()),
+        "unequal_values": int(table["unequal_values"].sum()),
+        "is_equal": all(map(is_equal, compared)),
+    }
+    run.storage.put(TABLE, table.to_csv(index=False).encode())
+    run.storage.put(RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
+    run.storage.put(PAGE, _page(record, table).encode())
+    return record
+
+
+def read_certificate(storage: Storage, cppipe: str, engine_version: str) -> dict[str, Any] | None:
+    """The certificate at this root, if it is about this pipeline file and this version of the native engine."""
+    try:
+        record: dict[str, Any] = json.loads(storage.get(RECORD))
+    except NotFound:
+        return None
+    same_file = record["cppipe"] == hashlib.sha256(cppipe.encode()).hexdigest()
+    return record if same_file and record["versions"]["native"] == engine_version else None
+
+
+def _spread(run: Run, number: int) -> list[SitePlan]:
+    """So many sites, evenly spaced over all plates and wells of the run."""
+    keys = [
+        (plate, well, site)
+        for plate in run.plates
+        for well, site in read_sites(run.storage, plate)[["Metadata_Well", "Metadata_Site"]].itertuples(index=False)
+    ]
+    places = sorted(set(np.linspace(0, len(keys) - 1, min(number, len(keys))).round().astype(int)))
+    return [
+        planned
+        for plate, well, site in (keys[place] for place in places)
+        for planned in read_well_sites(run.storage, plate, well)
+        if planned.site == site
+    ]
+
+
+def _read(run: Run, site: SitePlan, inputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    functions = illumination.functions(run, site.plate)
+    shape, dtype = illumination.image_kind(run, site.plate)
+    files = site.files(name for name in inputs if name not in functions)
+    return {**read_site(open_storage(run.config.images), files, shape, dtype), **functions}
+
+
+def _is_equal_by_row(rows: pd.DataFrame) -> pd.Series:
+    return (rows[["unequal_values", "missing", "unexpected"]] == 0).all(axis=1)
+
+
+def _page(record: dict[str, Any], table: pd.DataFrame) -> str:
+    families = table.groupby(["object_set", "family"], sort=True)
+    worst = table.loc[families["largest_relative"].idxmax()]
+    summed = families.agg(
+        columns=("columns", "first"),
+        values=("values", "sum"),
+        identical=("identical", "sum"),
+        unequal=("unequal_values", "sum"),
+    )
+    rows = summed.reset_index().merge(
+        worst[
+            ["object_set", "family", "largest_relative", "largest_absolute", "worst_feature", "worst_object", "site"]
+        ],
+        on=["object_set", "family"],
+    )
+    templates = jinja2.Environment(loader=jinja2.PackageLoader("pipeline.report", "."), autoescape=True)
+    return templates.get_template("certificate.html").render(record=record, rows=rows.to_dict("records"))
