@@ -58,9 +58,7 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
             except (ImageError, EngineError) as error:
                 left_out.append({"site": name, "reason": str(error)})
                 continue
-            images[name] = hashlib.sha256(
-                b"".join(np.ascontiguousarray(given[key]) for key in sorted(given))
-            ).hexdigest()
+            images[name] = hashlib.sha256(b"".join(given[key].tobytes() for key in sorted(given))).hexdigest()
             compared.append(compare(ours, theirs).assign(site=name, equal=lambda rows: _is_equal_by_row(rows)))
         versions = {"native": native.version, "cellprofiler": reference.version}
     if not compared:
