@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 from hypothesis import strategies as st
 
@@ -15,14 +16,13 @@ from pipeline.engines.native.workspace import Objects, Workspace
 SETS = ("Nuclei", "Cytoplasm", "Cells")
 _CPJUMP1 = {"Mito": 1, "AGP": 2, "RNA": 3, "ER": 4, "DNA": 5, "HighZBF": 6, "LowZBF": 7, "Brightfield": 8}
 _PEDIATRIC = {"Brightfield": 1, "HighZBF": 1, "LowZBF": 1, "ER": 2, "AGP": 3, "Mito": 4, "DNA": 5, "RNA": 6}
-REFERENCE_RUNS = (
-    "BR00117035_A01_s1_crop540",
-    "BR00117035_A01_s1_crop540_illum",
-    "BR00117035_A01_s1",
-    "BR00117035_A01_s1_flipped",
-    "BR00143976_C03_s3",
-)
-CROP, CROP_ILLUMINATED = REFERENCE_RUNS[:2]
+CROPS = ("BR00117035_A01_s1_crop540", "BR00117035_A01_s1_crop540_illum")
+REFERENCE_RUNS = (*CROPS, "BR00117035_A01_s1", "BR00117035_A01_s1_flipped", "BR00143976_C03_s3")
+
+
+def reference_runs() -> list:
+    """Parameters for a test: the runs on whole sites are slow."""
+    return [run if run in CROPS else pytest.param(run, marks=pytest.mark.slow) for run in REFERENCE_RUNS]
 
 
 @st.composite

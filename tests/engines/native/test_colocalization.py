@@ -16,11 +16,10 @@ from pipeline.engines.native.sorting import dense_ranks, ranks_among, rising_ord
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (
-    CROP,
-    CROP_ILLUMINATED,
     assert_same_as_cellprofiler,
     images,
     label_images,
+    reference_runs,
     reference_site,
     shapes,
     step,
@@ -217,7 +216,7 @@ def test_settings_that_are_not_supported_are_refused_with_the_way_out(change, re
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("run", [CROP, CROP_ILLUMINATED])
+@pytest.mark.parametrize("run", reference_runs())
 def test_real_sites_have_cellprofilers_colocalization(shared_data, run):
     reference = reference_site(shared_data, run)
     site = reference.workspace()

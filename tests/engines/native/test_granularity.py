@@ -19,11 +19,10 @@ from pipeline.engines.native.granularity import bilinear, granularity, lowest_in
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (
-    CROP,
-    CROP_ILLUMINATED,
     assert_same_as_cellprofiler,
     images,
     label_images,
+    reference_runs,
     reference_site,
     shapes,
     step,
@@ -196,7 +195,7 @@ def test_settings_out_of_range_are_refused_with_the_way_out(change, reason):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("run", [CROP, CROP_ILLUMINATED])
+@pytest.mark.parametrize("run", reference_runs())
 def test_real_sites_have_cellprofilers_granularity(shared_data, run):
     reference = reference_site(shared_data, run)
     site = reference.workspace()

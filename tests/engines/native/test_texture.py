@@ -14,11 +14,10 @@ from pipeline.engines.native.texture import grey_levels, texture_of_image, textu
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (
-    CROP,
-    CROP_ILLUMINATED,
     assert_same_as_cellprofiler,
     images,
     label_images,
+    reference_runs,
     reference_site,
     shapes,
     step,
@@ -189,7 +188,7 @@ def test_settings_out_of_range_are_refused_with_the_way_out(change, reason):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("run", [CROP, CROP_ILLUMINATED])
+@pytest.mark.parametrize("run", reference_runs())
 def test_real_sites_have_cellprofilers_texture(shared_data, run):
     reference = reference_site(shared_data, run)
     site = reference.workspace()
