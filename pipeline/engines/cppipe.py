@@ -164,8 +164,7 @@ def _setting(where: str, line: str) -> tuple[str, str]:
     if r"\\\\g<" in value:
         old = (r"\x7C\\\\g<", r"|\g<") if r"\x7C" in value else (r"\\\\g<", r"\g<")
         value = value.replace(*old)
-    if "\\x" in value:
-        value = _unescape(value)
+    label, value = (_unescape(text) if "\\x" in text else text for text in (label, value))
     if len(value) > 1:
         value = value.replace("\x00", "").strip("ÿþ")
     return label, value

@@ -87,7 +87,7 @@ def run(source, output):
     measurements, objects, image_sets = Measurements(mode="memory"), ObjectSet(), ImageSetList()
     image_sets.get_image_set(0)
     for name, pixels in given.items():
-        measurements.add(name, Image(pixels))
+        measurements.add(name, Image(pixels, scale=np.iinfo(pixels.dtype).max))  # as CellProfiler's file reader does
     for name in ("Group_Number", "Group_Index", "Group_Length"):
         measurements.add_image_measurement(name, 1)
     for module in pipeline.modules():

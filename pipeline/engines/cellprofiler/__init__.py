@@ -92,7 +92,7 @@ class CellProfilerEngine:
     def measure(self, images: Mapping[str, np.ndarray]) -> SiteMeasurements:
         """Measure one site; see `pipeline.engines.base.Engine.measure`."""
         arrays = self._checked(images)
-        if self._child is not None and self._sites_measured >= self._recycle_after_sites:
+        if self._child is not None and (self._sites_measured >= self._recycle_after_sites or not self._child.is_alive):
             self.close()
         if self._child is None:
             self._start()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,15 @@ _PROGRAM = (
 _LOG_CHARACTERS = 4000
 _LOOK_SECONDS = 0.2
 
-# The kernel tells a child of its parent's death when the *thread* that started it ends, and an executor's
-# threads come and go. This one stays as long as the process.
-_starter = ThreadPoolExecutor(1, thread_name_prefix="cellprofiler-starter")
+
+@cache
+def _starter(pid: int) -> ThreadPoolExecutor:
+    """The thread of the process `pid` that starts children, and stays as long as the process.
+
+    The kernel tells a child of its parent's death when the *thread* that started it ends, and an executor's
+    threads come and go.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="cellprofiler-starter")
 
 
 def interpreter() -> Path:
@@ -80,16 +87,20 @@ class Child:
         ]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         try:
-            self._process = _starter.submit(
-                subprocess.Popen,
-                command,
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[answers_of_child],
-                start_new_session=True,
-                env=inherited | ENVIRONMENT,
-            ).result()
+            self._process = (
+                _starter(os.getpid())
+                .submit(
+                    subprocess.Popen,
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=self._log,
+                    stderr=self._log,
+                    pass_fds=[answers_of_child],
+                    start_new_session=True,
+                    env=inherited | ENVIRONMENT,
+                )
+                .result()
+            )
         except BaseException:
             os.close(answers)
             raise
@@ -102,6 +113,10 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def ask(
         self,

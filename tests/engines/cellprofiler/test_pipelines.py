@@ -58,6 +58,7 @@ OTHER_MODULES = write(
         },
     ),
     SIZE,
+    ("MeasureColocalization", {"Select images to measure": "DNA, RNA", "Method for Costes thresholding": "Fast"}),
     FILTER,
     (
         "RelateObjects",
@@ -138,11 +139,11 @@ def test_a_site_does_not_depend_on_the_sites_before_it(other_modules):
 def test_a_module_whose_image_is_only_saved_is_left_out_and_one_whose_image_is_measured_is_not(other_modules):
     assert set(other_modules.left_out) == {
         "1 LoadData",
-        "18 OverlayOutlines",
-        "19 SaveImages",
-        "20 ExportToSpreadsheet",
+        "19 OverlayOutlines",
+        "20 SaveImages",
+        "21 ExportToSpreadsheet",
     }
-    assert other_modules.left_out["18 OverlayOutlines"] == "nothing reads Outlines"
+    assert other_modules.left_out["19 OverlayOutlines"] == "nothing reads Outlines"
     assert other_modules.inputs == ("DNA", "RNA")
 
 
@@ -153,6 +154,8 @@ def test_all_loaded_images_are_those_that_the_pipeline_reads():
         measured = engine.measure(images(seed=5))
 
     assert {"ImageQuality_FocusScore_DNA", "ImageQuality_FocusScore_RNA"} <= set(measured.image)
+    # The scale of the file's pixel type, which Costes' method in MeasureColocalization uses as well.
+    assert measured.image["ImageQuality_Scaling_DNA"] == 65535
 
 
 def test_all_loaded_images_are_those_that_names_and_types_names():

@@ -65,9 +65,9 @@ def kill_at_work(process: psutil.Process, signal_number: int) -> threading.Threa
 
 
 def test_a_hang_is_that_sites_failure_with_the_modules_name_and_the_next_site_is_measured(dna):
-    with open_engine("cellprofiler", write(LONG), time_limit_seconds=1) as engine:
+    with open_engine("cellprofiler", write(LONG), time_limit_seconds=3) as engine:
         first = child(engine)
-        with pytest.raises(EngineError, match=r"1 MeasureGranularity: no answer within 1 s") as caught:
+        with pytest.raises(EngineError, match=r"1 MeasureGranularity: no answer within 3 s") as caught:
             engine.measure({"DNA": LARGE})
         assert caught.value.module == "1 MeasureGranularity"
         assert caught.value.retry is True
@@ -96,6 +96,14 @@ def test_a_crash_is_that_sites_failure_and_the_next_site_is_measured(signal_numb
             assert "Segmentation fault" in caught.value.log
             assert "measuregranularity.py" in caught.value.log
         assert engine.measure({"DNA": LARGE[:40, :40]}).image["Granularity_1_DNA"] >= 0
+
+
+def test_a_process_that_ended_between_two_sites_costs_neither(dna):
+    with open_engine("cellprofiler", write(NUCLEI)) as engine:
+        child(engine).kill()
+        wait_until(lambda: is_gone(child(engine)))
+
+        assert len(engine.measure(dna).objects["Nuclei"].values) > 0
 
 
 def test_memory_growth_is_that_sites_failure_and_the_next_site_is_measured(dna):

@@ -20,7 +20,8 @@ IMAGES, OBJECTS, GRIDS = "imagegroup", "objectgroup", "gridgroup"
 #: modules that only read or write disk, only draw, or only speak of the experiment as a whole
 LEFT_OUT = {
     **dict.fromkeys(
-        ["LoadData", "Images", "Metadata", "NamesAndTypes", "Groups"], "reads files; images are given in memory"
+        ["LoadData", "LoadImages", "LoadSingleImage", "Images", "Metadata", "NamesAndTypes", "Groups"],
+        "reads files; images are given in memory",
     ),
     **dict.fromkeys(
         ["SaveImages", "SaveCroppedObjects", "ExportToSpreadsheet", "ExportToDatabase", "CreateBatchFiles"],
@@ -135,7 +136,8 @@ def load(saved: list[dict[str, Any]]) -> Loaded:
     features = _features(pipeline)
     if not features and not any(module.get_measurement_columns(pipeline) for _, module in modules):
         raise Refusal("No module of this pipeline measures anything. Give a pipeline that does.")
-    return Loaded(pipeline, modules, loaded.names, features, left_out | unneeded)
+    left_out = dict(sorted((left_out | unneeded).items(), key=lambda item: int(item[0].split()[0])))
+    return Loaded(pipeline, modules, loaded.names, features, left_out)
 
 
 def _instantiate(title: str, one: dict[str, Any]) -> Module:

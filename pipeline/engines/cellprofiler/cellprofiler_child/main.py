@@ -6,9 +6,11 @@ import ctypes
 import faulthandler
 import gc
 import os
+import resource
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import IO, Any
 
 
@@ -26,10 +28,11 @@ def main(parent: int, replies_fd: int) -> None:
 
 
 def _die_with(parent: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        # The kernel asks for no leave before it kills for memory; it shall take this process, not the worker.
-        with open("/proc/self/oom_score_adj", "w") as file:
+        # The kernel asks nobody before it kills for memory; it shall take this process, not the worker.
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")
     if os.getppid() != parent:  # it died before we asked to be told
         os._exit(1)

@@ -18,6 +18,7 @@ from cellprofiler_core.workspace import Workspace
 from .load import Loaded
 from .measurements import SiteMeasurements
 
+_SCALE = {"uint8": 255, "uint16": 65535}
 _GROUP = (GROUP_NUMBER, GROUP_INDEX, GROUP_LENGTH)
 
 
@@ -42,7 +43,8 @@ def measure(
     image_set_list.get_image_set(0)
     object_set = ObjectSet()
     for name, array in images.items():
-        measurements.add(name, Image(array))
+        # As the file reader does. Costes' thresholds in MeasureColocalization move in steps of 1/scale.
+        measurements.add(name, Image(array, scale=_SCALE.get(array.dtype.name, 1)))
     for name in _GROUP:
         measurements.add_image_measurement(name, 1)
 
