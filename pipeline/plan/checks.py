@@ -71,8 +71,9 @@ def check_wells(plate: Plate, wells: pd.DataFrame) -> Iterator[Finding]:
         yield Finding("well_not_on_map", *plate, what, well)
     if not (wells.loc[on_map, "Metadata_control_type"] == "negcon").any():
         what = (
-            f"{plate} has no well with control_type negcon: its profiles cannot be compared with negative controls. "
-            "Give the annotation table a control_type, or set negcon_name where an empty sample means one."
+            f"{plate} has no negative control (control_type negcon) among the planned wells: its profiles cannot be "
+            "compared with any. Plan such wells too; or give the annotation table a control_type, or a negcon_name "
+            "where an empty sample means one."
         )
         yield Finding("no_negative_controls", *plate, what)
 

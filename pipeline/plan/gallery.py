@@ -152,7 +152,7 @@ def images_of(folder: PlateFolder, files: pd.DataFrame, screen: Screen) -> tuple
     rest = files.drop(parsed.index)
     extra = rest[~rest["name"].map(lambda name: _INDEX.fullmatch(name) is not None)]
     if len(extra):
-        what = f"{plate}: {_some(extra['name'])} in {folder.prefix} are named like no image of a well: left out."
+        what = f"{plate}: {some_names(extra['name'])} in {folder.prefix} are named like no image of a well: left out."
         findings.append(Finding("extra_file", *plate, what, file=extra["key"].iloc[0]))
 
     unknown = parsed.loc[~parsed["channel"].isin(list(screen.channels)), "channel"]
@@ -172,7 +172,7 @@ def images_of(folder: PlateFolder, files: pd.DataFrame, screen: Screen) -> tuple
     twice = images[images.duplicated(["row", "column", "site", "channel"], keep=False)]
     if len(twice):
         raise ConfigError(
-            f"{plate} has several images of one site and channel: {_some(twice['name'], most=2)}. Series of images in "
+            f"{plate} has several images of one site and channel: {some_names(twice['name'], most=2)}. Series of images in "
             "time cannot be measured; give the ones to take in a load_data.csv (`sources: load_data`)."
         )
     return images.assign(image=images["channel"].map(screen.image_names)), findings
@@ -224,7 +224,7 @@ def list_illumination(storage: Storage, folder: PlateFolder, screen: Screen) -> 
     return columns
 
 
-def _some(names: pd.Series, most: int = 3) -> str:
+def some_names(names: pd.Series, most: int = 3) -> str:
     """ "a.tiff, b.tiff, c.tiff and 14 more files" """
 
     def parts() -> Iterator[str]:

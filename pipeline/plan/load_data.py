@@ -20,7 +20,7 @@ import pandas as pd
 from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.checks import Finding
-from pipeline.plan.gallery import REQUESTS, PlateFolder, _some, list_files
+from pipeline.plan.gallery import REQUESTS, PlateFolder, list_files, some_names
 from pipeline.screen import Plate, well_position
 from pipeline.storage import Storage
 
@@ -123,7 +123,7 @@ def images(
     findings = []
     others = files[~files["key"].isin(listed["key"]) & files["name"].str.contains(r"\.tiff?$", regex=True)]
     if len(others):
-        what = f"{plate}: {_some(others['name'])} are there and not in {key}: left out."
+        what = f"{plate}: {some_names(others['name'])} are there and not in {key}: left out."
         findings.append(Finding("not_in_load_data", *plate, what, file=others["key"].iloc[0]))
     return PlateFolder(*plate, min(found.values())), listed, findings
 

@@ -76,11 +76,11 @@ def sites_key(plate: Plate) -> str:
 
 
 def encode(table: pd.DataFrame) -> bytes:
-    # Without pandas' own notes on the columns, which hold its version: equal tables are equal bytes.
-    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
-    texts = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in arrow.schema]
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    # A schema of our own leaves out pandas' notes on the columns, which hold its version: equal tables, equal bytes.
+    fields = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in arrow.schema]
     buffer = io.BytesIO()
-    pq.write_table(arrow.cast(pa.schema(texts)), buffer, compression="zstd")
+    pq.write_table(arrow.cast(pa.schema(fields)), buffer, compression="zstd")
     return buffer.getvalue()
 
 
