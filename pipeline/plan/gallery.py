@@ -172,8 +172,8 @@ def images_of(folder: PlateFolder, files: pd.DataFrame, screen: Screen) -> tuple
     twice = images[images.duplicated(["row", "column", "site", "channel"], keep=False)]
     if len(twice):
         raise ConfigError(
-            f"{plate} has several images of one site and channel: {some_names(twice['name'], most=2)}. Series of images in "
-            "time cannot be measured; give the ones to take in a load_data.csv (`sources: load_data`)."
+            f"{plate} has several images of one site and channel: {some_names(twice['name'], most=2)}. Series in time "
+            "cannot be measured; give the ones to take in a load_data.csv (`sources: load_data`)."
         )
     return images.assign(image=images["channel"].map(screen.image_names)), findings
 
