@@ -73,31 +73,39 @@ class CellProfilerEngine:
         self.left_out: dict[str, str] = ready["left_out"]
 
     def _start(self) -> dict[str, Any]:
-        self._child = Child()
-        self._sites_measured = 0
+        """Start a process on the pipeline; what it says of itself."""
+        child = Child()
         modules = [asdict(module) for module in self._pipeline.modules]
         try:
-            ready, _ = self._child.ask(
+            ready, _ = child.ask(
                 {"modules": modules}, time_limit_seconds=START_LIMIT_SECONDS, memory_limit_gb=self._memory_limit_gb
             )
             if ready["kind"] == "refused":
                 raise CppipeError(ready["reason"])
-            if ready["kind"] != "ready":
-                raise EngineError(f"CellProfiler does not start: {ready['reason']}", log=self._child.log())
+        except EngineError as error:
+            child.close()
+            said = error.log.rpartition("\n")[2] or "nothing"
+            raise EngineError(
+                f"CellProfiler does not start: {error.reason}; it said: {said}", log=error.log, retry=error.retry
+            ) from error
         except BaseException:
-            self.close()
+            child.close()
             raise
+        self._child, self._sites_measured = child, 0
         return ready
+
+    def _child_for_a_site(self) -> Child:
+        child = self._child
+        if child is None or not child.is_alive or self._sites_measured >= self._recycle_after_sites:
+            self.close()
+            self._start()
+        assert self._child is not None
+        return self._child
 
     def measure(self, images: Mapping[str, np.ndarray]) -> SiteMeasurements:
         """Measure one site; see `pipeline.engines.base.Engine.measure`."""
         arrays = self._checked(images)
-        if self._child is not None and (self._sites_measured >= self._recycle_after_sites or not self._child.is_alive):
-            self.close()
-        if self._child is None:
-            self._start()
-        child = self._child
-        assert child is not None
+        child = self._child_for_a_site()
         try:
             answer, results = child.ask(
                 {}, arrays, time_limit_seconds=self._time_limit_seconds, memory_limit_gb=self._memory_limit_gb

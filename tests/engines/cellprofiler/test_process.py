@@ -189,10 +189,22 @@ def test_the_process_dies_with_its_worker_even_at_work():
 
 
 def test_without_its_interpreter_it_says_how_to_make_one(monkeypatch):
+    text = write(NUCLEI)
     monkeypatch.setenv("CELLPROFILER_PYTHON", "/no/such/python")
 
     with pytest.raises(ConfigError, match=r"/no/such/python.*make setup.*CELLPROFILER_PYTHON"):
-        open_engine("cellprofiler", write(NUCLEI))
+        open_engine("cellprofiler", text)
+
+
+def test_an_interpreter_without_cellprofiler_is_an_error_that_says_what_it_lacks(monkeypatch):
+    text = write(NUCLEI)
+    monkeypatch.setenv("CELLPROFILER_PYTHON", sys.executable)
+    before = set(psutil.Process().children())
+
+    with pytest.raises(EngineError, match=r"does not start.*No module named 'cellprofiler_core'"):
+        open_engine("cellprofiler", text)
+
+    assert set(psutil.Process().children()) == before
 
 
 def test_another_interpreter_can_be_named(monkeypatch, tmp_path):
