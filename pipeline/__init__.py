@@ -1,9 +1,9 @@
 """From a Cell Painting screen's images to single cells, profiles, scores and a report.
 
-    import pipeline
-    cells = pipeline.open_cells("dry-run/results")          # lazy xarray: (well, cell, feature)
-    profiles = pipeline.open_profiles("dry-run/results")    # pandas: one row a well
-    detection = pipeline.open_scores("dry-run/results", "detection")
+import pipeline
+cells = pipeline.open_cells("dry-run/results")          # lazy xarray: (well, cell, feature)
+profiles = pipeline.open_profiles("dry-run/results")    # pandas: one row a well
+detection = pipeline.open_scores("dry-run/results", "detection")
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.cells import cells_frame, open_cells
+    from pipeline.cells import cells_frame, open_cells, open_image_measurements
     from pipeline.config import load_config
     from pipeline.flow import run
     from pipeline.profiles import open_profiles
@@ -23,12 +23,13 @@ _HOMES = {
     "cells_frame": "pipeline.cells",
     "load_config": "pipeline.config",
     "open_cells": "pipeline.cells",
+    "open_image_measurements": "pipeline.cells",
     "open_profiles": "pipeline.profiles",
     "open_scores": "pipeline.scores",
     "run": "pipeline.flow",
 }
 
-__all__ = ["cells_frame", "load_config", "open_cells", "open_profiles", "open_scores", "run"]
+__all__ = ["cells_frame", "load_config", "open_cells", "open_image_measurements", "open_profiles", "open_scores", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -96,6 +96,10 @@ def read_entries(storage: Storage, plate: Plate, settings12: str | None = None) 
         return [json.loads(data) for data in pool.map(storage.get, keys)]
 
 
+def is_finished(storage: Storage, settings12: str, plate: Plate, well: str) -> bool:
+    return read_entry(storage, settings12, plate, well) is not None
+
+
 def read_entry(storage: Storage, settings12: str, plate: Plate, well: str) -> Entry | None:
     for found in storage.entries(f"{_folder(settings12, plate)}{well}."):
         return json.loads(storage.get(found.key))

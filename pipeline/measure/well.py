@@ -8,7 +8,7 @@ import resource
 import time
 import uuid
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from pipeline import cells, illumination, ledger
 from pipeline.config import digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
-from pipeline.errors import EngineError, ImageError, PipelineError, SchemaMismatch
+from pipeline.errors import EngineError, ImageError, PipelineError, StoreError
 from pipeline.images import prefetch, read_site
 from pipeline.measure.preview import encode_preview
 from pipeline.plan import SitePlan, read_well_sites
@@ -70,7 +70,9 @@ def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
 
     if measured:
         encoded = cells.encode_well(schema, measured)
-        cells.put_well(run.storage, plate, well, encoded, has_entry=False)
+        # A worker that was paused may wake up when another has finished its well: what is in the ledger stays.
+        is_done = partial(ledger.is_finished, run.storage, run.settings12, plate, well)
+        cells.put_well(run.storage, plate, well, encoded, has_entry=is_done)
         cells.put_image_measurements(run.storage, plate, well, image_rows)
         entry["state"] = "measured" if encoded.n_cells else "no_cells"
         entry["sites_used"] = [site.site for site in measured]
@@ -104,7 +106,7 @@ def _measured_sites(
         try:
             measurements = _measure_site(engine, {**images, **functions})
             joined = cells.assemble_site(site, measurements, schema)
-        except (EngineError, SchemaMismatch) as error:
+        except (EngineError, StoreError) as error:
             yield site, error
             continue
         if not is_pictured:

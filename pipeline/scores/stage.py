@@ -33,8 +33,11 @@ def in_order(wanted: Iterable[str]) -> list[str]:
 
 
 def units(run: Run, score: str) -> dict[str, Unit]:
-    """What of a score can be computed apart, by name."""
-    return {unit_key(unit): unit for unit in TASKS[score].units(conditions(read_wells(run.storage)))}
+    """What of a score can be computed apart, by name. Nothing, where no well is known to be a negative control."""
+    wells = read_wells(run.storage)
+    if not (wells.get("Metadata_control_type", pd.Series(dtype=str)) == "negcon").any():
+        return {}
+    return {unit_key(unit): unit for unit in TASKS[score].units(conditions(wells))}
 
 
 def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
