@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
@@ -58,7 +58,7 @@ class ApplyIllumination:
             site.images[corrected] = correct(image, illumination, divide, self.clip_low or not divide, self.clip_high)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def correct(image: np.ndarray, function: np.ndarray, divide: bool, clip_low: bool, clip_high: bool) -> np.ndarray:
     """float32 (y, x); comparisons leave NaN as it is."""
     corrected = np.empty_like(image)

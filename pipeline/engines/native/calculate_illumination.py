@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pipeline.engines.native import smoothing
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
@@ -133,7 +133,7 @@ def expand_blocks(minima: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> 
     return minima[np.ix_(rows, columns)]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def minima_of(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     minima = np.full((rows[-1] + 1, columns[-1] + 1), np.float32(np.inf), np.float32)
     for y in range(image.shape[0]):
@@ -143,7 +143,7 @@ def minima_of(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     return minima
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def disk_median(steps: np.ndarray, radius: int) -> np.ndarray:
     """Median of a uint16 image in a disk x² + y² <= radius², cut at the border; the upper of two middle values.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.ties import first_minima
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def enclosing_circles(hull: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(centres (objects, 2), radii (objects)) of convex hulls; float64, row before column.
 
@@ -80,7 +80,7 @@ def enclosing_circles(hull: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray,
     return centres, radii
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def angle(hull, corner, one, other):
     """Angle at a corner of a triangle."""
     one_y, one_x = float(hull[one, 0] - hull[corner, 0]), float(hull[one, 1] - hull[corner, 1])
@@ -91,7 +91,7 @@ def angle(hull, corner, one, other):
     return math.acos(cosine) if abs(cosine) <= 1 else np.nan
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def circumcentre(hull, a, b, c):
     ay, ax = float(hull[a, 0]), float(hull[a, 1])
     by, bx = float(hull[b, 0]), float(hull[b, 1])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.keys import sort_bytes, sort_keys, value_of
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
@@ -104,7 +104,7 @@ class Region:
         return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def inner_edge(labels: np.ndarray) -> np.ndarray:
     """bool (y, x): labelled pixels with another label among their 4 neighbours. The image's border is no edge."""
     height, width = labels.shape
@@ -123,7 +123,7 @@ def inner_edge(labels: np.ndarray) -> np.ndarray:
     return edge
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def measure_objects(values, keys, raster, width, pixels, starts, result) -> None:
     """Fill the rows of `result` that concern whole objects; see `Region.measure`."""
     longest = 1
@@ -164,9 +164,10 @@ def measure_objects(values, keys, raster, width, pixels, starts, result) -> None
         result[13, k] = median_deviation(sorted_values[:n], result[12, k])
         result[14, k] = quantile(sorted_values[:n], 0.75)
         result[15, k], result[16, k] = centre_x, centre_y
+        result[17, k] = 0 / total  # the third coordinate of a flat image; NaN where all is black
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def measure_edges(values, pixels, starts, result) -> None:
     """Rows: integrated, mean, standard deviation, minimum, maximum."""
     for k in range(starts.size - 1):
@@ -187,7 +188,7 @@ def measure_edges(values, pixels, starts, result) -> None:
         result[3, k], result[4, k] = low, high
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def quantile(ordered: np.ndarray, fraction: float) -> float:
     """The value at index n * fraction, interpolated; the last value where that is beyond it."""
     place = ordered.size * fraction
@@ -198,7 +199,7 @@ def quantile(ordered: np.ndarray, fraction: float) -> float:
     return np.float64(ordered[at])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def median_deviation(ordered: np.ndarray, median: float) -> float:
     """`quantile(sorted |value - median|, 1/2)`, walking outwards from the median."""
     n = ordered.size

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from pipeline.engines.native.compiled import kernel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sort_keys(values: np.ndarray) -> np.ndarray:
     """uint32 keys in numpy's order of float32 values: NaN above everything, -0 equal to 0."""
     keys = np.empty(values.size, np.uint32)
@@ -23,7 +24,7 @@ def sort_keys(values: np.ndarray) -> np.ndarray:
     return keys
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
     """Sort uint32 keys in place, byte by byte from the lowest; bytes that all keys share cost one look."""
     counts = np.zeros((4, 256), np.int64)
@@ -51,7 +52,7 @@ def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
         keys[:] = spare
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def value_of(key):
     """The float32 of which `sort_keys` made this key."""
     bits = np.empty(1, np.uint32)

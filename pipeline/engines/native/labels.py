@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 
+from pipeline.engines.native.compiled import kernel
 
-@njit(nogil=True, cache=True)
+
+@kernel
 def look_up(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
     """`table[labels]` as int32."""
     result = np.empty(labels.shape, np.int32)
@@ -17,7 +18,7 @@ def look_up(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def areas(labels: np.ndarray, count: int) -> np.ndarray:
     """int64 (count + 1): pixels of each label, the background's first."""
     pixels = np.zeros(count + 1, np.int64)
@@ -31,7 +32,7 @@ def at_border(labels: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def outline(labels: np.ndarray) -> np.ndarray:
     """bool (y, x): labelled pixels with another label among their 8 neighbours, or at the image's border."""
     height, width = labels.shape
@@ -57,7 +58,7 @@ def outline(labels: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def overlap(parents: np.ndarray, children: np.ndarray, n_parents: int, n_children: int) -> np.ndarray:
     """For each child the parent with which it shares most pixels, the lower one of equals: int64 (n_children).
 
@@ -120,7 +121,7 @@ def fill_holes(labels: np.ndarray, *, only_background: bool = False) -> np.ndarr
     return np.where(labels == 0, filled, labels).astype(np.int32) if only_background else filled
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def neighbouring(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The regions on either side of every step between two 4-neighbours, repeated ones left out where cheap."""
     height, width = regions.shape
@@ -139,7 +140,7 @@ def neighbouring(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(first), np.array(second)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def fill_table(neighbours: np.ndarray, starts: np.ndarray, at_edge: np.ndarray, n_objects: int) -> np.ndarray:
     """int32 (regions): what each region becomes. Regions above `n_objects` are background."""
     n_regions = starts.size - 1
@@ -189,7 +190,7 @@ def fill_table(neighbours: np.ndarray, starts: np.ndarray, at_edge: np.ndarray, 
     return table
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def squared_distance(labels: np.ndarray) -> np.ndarray:
     """Squared Euclidean distance of every labelled pixel to the nearest one of another label: int32 (y, x), exact.
 
@@ -245,7 +246,7 @@ def squared_distance(labels: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def lower_envelope(line: np.ndarray, first: int, end: int, vertex: np.ndarray, begin: np.ndarray) -> None:
     """The parabolas `line[v] + (x - v)²` that are lowest from `begin[k]` on; the last `begin` is `end`."""
     top = 0

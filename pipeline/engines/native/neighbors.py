@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 
 from pipeline.engines.native import labels
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.primary import nearest_first
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
@@ -133,7 +133,7 @@ def kept_numbers(small_removed: np.ndarray, objects: Objects) -> np.ndarray:
     return labels.overlap(small_removed, objects.segmented, highest, objects.count) - 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def centres(segmented: np.ndarray, count: int) -> np.ndarray:
     """float64 (count, 2): mean row and column, NaN for a number without pixels."""
     sums, pixels = np.zeros((count, 2), np.int64), np.zeros(count, np.int64)
@@ -151,7 +151,7 @@ def centres(segmented: np.ndarray, count: int) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_three(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     """int64 (own, 3): the first three of `np.argpartition(distances, (0, 1, 2))`, a selection sort."""
     result = np.zeros((own.shape[0], 3), np.int64)
@@ -173,7 +173,7 @@ def nearest_three(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_kept(own, own_has_pixels, others, others_have_pixels, wanted) -> np.ndarray:
     """int64 (own, wanted): indices of the nearest of `others` by distance, the lower index of equals."""
     result = np.zeros((own.shape[0], wanted), np.int64)
@@ -205,7 +205,7 @@ def angle_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.arccos(cosine) * 180.0 / np.pi
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count_touching(own, others, walked, outline, near, wider, n_own, n_others, is_same_set):
     """For each object: how many others lie within `near`, outline pixels with one within `wider`, outline pixels."""
     height, width = own.shape

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 from centrosome import cpmorphology
-from numba import njit
 from scipy import ndimage
 
 from pipeline.engines.native import labels, objects
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.threshold import Threshold
 from pipeline.engines.native.watershed import watershed
@@ -186,7 +186,7 @@ def nearest_first(radius: float) -> np.ndarray:
     return offsets[inside][np.argsort(squares[inside], kind="stable")]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def local_maxima(heights: np.ndarray, clumps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """bool (y, x): pixels of a clump that none of the same clump at these offsets exceeds."""
     height, width = clumps.shape
@@ -210,7 +210,7 @@ def local_maxima(heights: np.ndarray, clumps: np.ndarray, offsets: np.ndarray) -
     return maxima
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def has_touching(points: np.ndarray) -> bool:
     """Whether any two points are 8-neighbours."""
     height, width = points.shape

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pipeline.engines.native import labels
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects, Workspace
@@ -118,7 +118,7 @@ class Geometry:
         return np.where(self.to_centre < 0, -1, ring * WEDGES + self.wedges).astype(np.int32)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def distance_within(segmented, centres, pixels, starts) -> np.ndarray:
     """float64 (pixels): length of the shortest way from an object's centre within the object, in steps of 1 and √2.
 
@@ -168,7 +168,7 @@ def distance_within(segmented, centres, pixels, starts) -> np.ndarray:
     return distance[pixels]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def wedges_around(centres, pixels, starts, width) -> np.ndarray:
     """int32 (pixels): below the centre 1, right of it 2, more up or down than sideways 4, added up."""
     wedges = np.empty(pixels.size, np.int32)
@@ -180,7 +180,7 @@ def wedges_around(centres, pixels, starts, width) -> np.ndarray:
     return wedges
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count_sectors(sectors, starts, n_rings) -> np.ndarray:
     """int64 (objects, rings, wedges): pixels."""
     counts = np.zeros((starts.size - 1, n_rings * WEDGES), np.int64)
@@ -205,7 +205,7 @@ def distribution(
     return fraction, mean_fraction, variation(by_sector.reshape(counts.shape), counts)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sum_sectors(image, pixels, starts, sectors, n_rings):
     """float32 sums of brightness in raster order: (objects, rings) and (objects, rings * wedges)."""
     by_ring = np.zeros((starts.size - 1, n_rings), np.float32)

@@ -7,10 +7,10 @@ from math import atan2, pi
 
 import numpy as np
 from centrosome import cpmorphology
-from numba import njit
 
 from pipeline.engines.native import labels, zernike
 from pipeline.engines.native.circles import enclosing_circles
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.keys import sort_bytes
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
@@ -101,7 +101,7 @@ class MeasureSizeShape:
         return np.stack(columns)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def ellipses(pixels, starts, boxes, width):
     """Centres (objects, 2) and inertia tensors (objects, 2, 2) as scikit-image has them, from exact integers.
 
@@ -173,7 +173,7 @@ def inertia_tensor(mask: np.ndarray) -> np.ndarray:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def perimeters(segmented, pixels, starts):
     """Perimeter (Benkrid & Crookes, as `skimage.measure.perimeter`) and Euler number (8-connected) of each object."""
     height, width = segmented.shape
@@ -237,7 +237,7 @@ def perimeters(segmented, pixels, starts):
     return perimeter, euler
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def quad(padded, corner, wide, label):
     """Twelve times what a 2x2 square adds to four times the Euler number, shared by its pixels of the object.
 
@@ -264,7 +264,7 @@ def edge_radii(segmented: np.ndarray, pixels: np.ndarray, starts: np.ndarray) ->
     return summarise(np.ascontiguousarray(squares).ravel(), pixels, starts)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def summarise(squares, pixels, starts):
     n = starts.size - 1
     result = np.full((3, n), np.nan)
@@ -296,7 +296,7 @@ def convex_hulls(objects: Objects) -> tuple[np.ndarray, np.ndarray]:
     return cpmorphology.convex_hull_ijv(points, np.arange(1, objects.count + 1))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def convex_areas(hull, counts):
     """Pixels within the convex hull of each object's pixels, each pixel being a diamond of diagonal 1.
 
@@ -329,7 +329,7 @@ def convex_areas(hull, counts):
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def span(y0, x0, y1, x1, top, left, right):
     """Widen the rows that a side (in doubled coordinates) crosses to the whole columns it reaches."""
     if y0 > y1:

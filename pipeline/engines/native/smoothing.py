@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from pipeline.engines.native.compiled import kernel
 
 
 def gaussian_weights(sigma: float) -> np.ndarray:
@@ -40,7 +41,7 @@ def coverage(shape: tuple[int, int], weights: np.ndarray) -> tuple[np.ndarray, n
     return filter_rows(np.repeat(distinct[:, None], shape[1], axis=1), weights), which
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def normalise(filtered: np.ndarray, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
     result = np.empty(filtered.shape)
     for y in range(filtered.shape[0]):
@@ -50,7 +51,7 @@ def normalise(filtered: np.ndarray, rows: np.ndarray, which: np.ndarray) -> np.n
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def filter_columns(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Correlate along y with a symmetric kernel, zeros outside."""
     height, width = image.shape
@@ -76,7 +77,7 @@ def filter_columns(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def filter_rows(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Correlate along x with a symmetric kernel, zeros outside."""
     height, width = image.shape

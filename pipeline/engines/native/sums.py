@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int64, njit
+
+from pipeline.engines.native.compiled import kernel
 
 BUFFER = 8192
 
 
-@njit(float32(float32[::1], int64, int64), nogil=True, cache=True)
+@kernel
 def pairwise_sum(values: np.ndarray, start: int, count: int) -> np.floating:
     """Sum of `values[start:start + count]`: eight running sums a block of 128, blocks added in a tree."""
     if count < 8:
@@ -38,7 +39,7 @@ def pairwise_sum(values: np.ndarray, start: int, count: int) -> np.floating:
     return pairwise_sum(values, start, half) + pairwise_sum(values, start + half, count - half)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def total(values: np.ndarray) -> np.floating:
     """`np.sum` of a float32 vector in NumPy 1, whose reductions see 8192 values at a time (NumPy 2 sees them all)."""
     result = np.float32(0)
@@ -47,7 +48,7 @@ def total(values: np.ndarray) -> np.floating:
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def mean(values: np.ndarray) -> np.floating:
     """`np.mean` of a float32 vector in NumPy 1; NaN where it is empty."""
     if values.size == 0:
@@ -55,7 +56,7 @@ def mean(values: np.ndarray) -> np.floating:
     return np.float32(total(values) / np.float64(values.size))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def variance(values: np.ndarray) -> np.floating:
     """`np.var` of a float32 vector in NumPy 1."""
     if values.size == 0:

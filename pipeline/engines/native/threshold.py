@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from pipeline.engines.native import smoothing, sums
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
@@ -82,7 +82,7 @@ def minimum_cross_entropy(image: np.ndarray) -> np.float32:
     return np.float32(following + lowest)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def means_above_and_below(values: np.ndarray, threshold: np.floating, above: np.ndarray, below: np.ndarray):
     """float32 means of the values > threshold and of the rest; `above` and `below` are room to work in."""
     n_above, n_below = 0, 0
@@ -107,7 +107,7 @@ def smallest_gap(image: np.ndarray) -> np.floating:
     return gap_on_grid(image.ravel(), np.int64(low), np.int64(high))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def gap_on_grid(values: np.ndarray, low: np.integer, high: np.integer) -> np.floating:
     grid = np.full((high - low) * 65536 + 1, np.float32(np.nan), np.float32)
     for value in values:
@@ -178,7 +178,7 @@ def normal_noise(shape: tuple[int, int]) -> np.ndarray:
     return noise
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def noisy_histograms(log_low, log_high, noise, foreground, bins):
     """Histograms (inside, outside) of `log_high * noise + (1 - noise) * log_low`, kept at or below zero.
 

@@ -10,13 +10,14 @@ a depth of twice the number of bits.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from pipeline.engines.native.compiled import kernel
 
 #: ranges of up to 16 elements are sorted by insertion
 SMALL = 15
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def last_maxima(keys: np.ndarray, labels: np.ndarray, pixels: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """For each object the index of its maximum, as `scipy.ndimage.maximum_position(keys, labels)` finds it.
 
@@ -52,7 +53,7 @@ def last_maxima(keys: np.ndarray, labels: np.ndarray, pixels: np.ndarray, starts
     return best
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
     """For each owner 0 .. count - 1 the index of its minimum, as `scipy.ndimage.minimum_position` finds it.
 
@@ -77,7 +78,7 @@ def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray
     return best
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray, lowest, highest) -> None:
     """Put `order` in numpy's order as far as elements with a `wanted` key (sorted) are concerned, in place."""
     depth = 0
@@ -112,7 +113,7 @@ def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray, lowest,
             insertion_sort(keys, order, left, right)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def partition(keys: np.ndarray, order: np.ndarray, left: int, right: int) -> int:
     """Split a range at the median of its first, middle and last key; returns where that one comes to stand."""
     middle = left + ((right - left) >> 1)
@@ -139,7 +140,7 @@ def partition(keys: np.ndarray, order: np.ndarray, left: int, right: int) -> int
     return i
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def insertion_sort(keys: np.ndarray, order: np.ndarray, left: int, right: int) -> None:
     for at in range(left + 1, right + 1):
         moving = order[at]
@@ -150,14 +151,14 @@ def insertion_sort(keys: np.ndarray, order: np.ndarray, left: int, right: int) -
         order[to] = moving
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def holds(wanted: np.ndarray, low, high) -> bool:
     """Whether a wanted key lies in [low, high]."""
     at = np.searchsorted(wanted, low)
     return at < wanted.size and wanted[at] <= high
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def heap_sort(keys: np.ndarray, order: np.ndarray) -> None:
     """numpy's heap sort of `order` by key, in place."""
     size = order.size
@@ -170,7 +171,7 @@ def heap_sort(keys: np.ndarray, order: np.ndarray) -> None:
         sift(keys, order, 1, size, moving)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sift(keys: np.ndarray, order: np.ndarray, place: int, size: int, moving: int) -> None:
     """Places count from 1."""
     child = place * 2

@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pipeline.engines.native.compiled import kernel
+
 #: the 8 neighbours (dy, dx) in the order in which they enter the queue: nearer ones first, then raster order
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -45,7 +47,7 @@ def ranks(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return padded
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def flood(rank: np.ndarray, flooded: np.ndarray, offsets: np.ndarray) -> None:
     """Give every 0 of `flooded` (flat, bordered by -1) that a seed reaches the seed's label, in place."""
     room = 0

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numba import njit
+
+from pipeline.engines.native.compiled import kernel
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Workspace:
         self.image_measurements[feature] = float(value)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def pixels_by_label(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Counting sort of the labelled pixels of a flat label image: (pixels, starts) as in `Objects`."""
     starts = np.zeros(count + 1, np.int64)
@@ -103,7 +104,7 @@ def pixels_by_label(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndar
     return pixels, starts
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def bounding_boxes(pixels: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
     boxes = np.zeros((starts.size - 1, 4), np.int64)
     for k in range(starts.size - 1):

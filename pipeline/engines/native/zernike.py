@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import comb, factorial
 
 import numpy as np
-from numba import njit
+
+from pipeline.engines.native.compiled import kernel
 
 
 def indices(degree: int) -> list[tuple[int, int]]:
@@ -44,7 +45,7 @@ def polynomials(degree: int) -> tuple[np.ndarray, np.ndarray]:
     return real.reshape(-1, shape[2]), imaginary.reshape(-1, shape[2])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def power_sums(pixels, starts, width, centres, radii, degree):
     """float64 (objects, degree + 1, degree + 1): sums of x^a y^b, for a + b up to the degree."""
     n = starts.size - 1
@@ -73,7 +74,7 @@ def power_sums(pixels, starts, width, centres, radii, degree):
     return sums
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def flush(row, y, sums, degree):
     """Add one row's sums of x^a, times y^b, and start the next row."""
     for a in range(degree + 1):
