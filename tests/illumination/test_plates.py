@@ -174,6 +174,20 @@ def test_bad_images_are_left_out_and_listed_and_their_sites_other_channels_used(
     assert "is missing" in record_of(run)["left_out"][0]["reason"]
 
 
+def test_an_image_that_cannot_be_averaged_is_left_out_and_listed(gallery):
+    for (channel, well, site), pixels in gallery.pixels.items():
+        bright = 1.5 if (channel, well, site) == ("ER", "A02", 2) else 1
+        tifffile.imwrite(gallery.path(channel, well, site), (pixels / np.float32(65535) * bright).astype(np.float32))
+    run = gallery.run()
+    assert compute(run)["images"] == 11
+    np.testing.assert_array_equal(
+        illumination.functions(run, PLATE)["IllumER"], gallery.expected("ER", without={("A02", 2)})
+    )
+    (left_out,) = record_of(run)["left_out"]
+    assert (left_out["well"], left_out["site"], left_out["function"]) == ("A02", 2, "IllumER")
+    assert "0 to 1 can be averaged" in left_out["reason"]
+
+
 def test_a_channel_without_one_usable_image_has_no_function_and_says_so(gallery):
     for well in WELLS:
         for site in (1, 2):

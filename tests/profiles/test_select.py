@@ -166,6 +166,14 @@ def test_of_identical_features_the_last_stays():
     assert is_redundant(np.column_stack([one, other, one, one * 3 + 1])).tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_which_of_two_alike_features_stays_does_not_hang_on_rounding(seed):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(50, 6))
+    values[:, 4] = values[:, 1] * random.uniform(0.1, 9) + random.normal()
+    assert np.flatnonzero(is_redundant(values)).tolist() == [1]
+
+
 def test_the_blocklist_is_pycytominers():
     names = np.array(["Cells_AreaShape_Area", get_blocklist_features()[0]], dtype=object)
     assert is_blocked(names).tolist() == [False, True]
