@@ -15,23 +15,30 @@ from pipeline.engines.native.workspace import Workspace
 ROBUST_FACTOR = 0.02
 
 
+EACH, ACROSS = "Each", "All: Across cycles"
+
+
 def compile(settings: Settings) -> CalculateIllumination:
-    if settings.choice("Calculate function for each image individually, or based on all images?", ("Each",)) != "Each":
-        raise AssertionError
-    for name in ("Dilate objects in the final averaged image?", "Retain the averaged image?"):
-        settings.choice(name, ("No",))
-    settings.choice("Retain the dilated image?", ("No",))
-    smoothing_method = settings.choice(
-        "Smoothing method", ("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average")
+    scope = settings.choice(
+        "Calculate function for each image individually, or based on all images?", (EACH, ACROSS, "All")
     )
+    for name in (
+        "Dilate objects in the final averaged image?",
+        "Retain the averaged image?",
+        "Retain the dilated image?",
+    ):
+        settings.choice(name, ("No",))
+    kind = settings.choice("Select how the illumination function is calculated", ("Regular", "Background"))
     return CalculateIllumination(
         image=settings.text("Select the input image"),
         function=settings.text("Name the output image"),
-        background=settings.choice("Select how the illumination function is calculated", ("Regular", "Background"))
-        == "Background",
+        of_each_site=scope == EACH,
+        of_background=kind == "Background",
         block_size=settings.integer("Block size"),
         rescale=settings.choice("Rescale the illumination function?", ("Yes", "No", "Median")),
-        smoothing_method=smoothing_method,
+        smoothing_method=settings.choice(
+            "Smoothing method", ("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average")
+        ),
         width_method=settings.choice(
             "Method to calculate smoothing filter size", ("Manually", "Object size", "Automatic")
         ),
@@ -44,7 +51,9 @@ def compile(settings: Settings) -> CalculateIllumination:
 class CalculateIllumination:
     image: str
     function: str
-    background: bool
+    #: one function a site, or one of the mean of all sites
+    of_each_site: bool
+    of_background: bool
     block_size: int
     rescale: str
     smoothing_method: str
@@ -66,25 +75,35 @@ class CalculateIllumination:
         return {}
 
     def run(self, site: Workspace) -> None:
-        site.images[self.function] = self.illumination(site.images[self.image])
+        image = site.images[self.image]
+        if self.of_background and self.smoothing_method == "Gaussian Filter":
+            sigma = self._filter_size(image.shape) / 2.35
+            function = smooth_blocks(image, self.block_size, sigma).astype(np.float32)
+            site.images[self.function] = rescaled(function, self.rescale)
+        else:
+            site.images[self.function] = self.finish(self.to_average(image))
 
-    def illumination(self, image: np.ndarray) -> np.ndarray:
-        """The illumination function of one image, or of the mean of many: float32 (y, x)."""
-        sigma = self._filter_size(image.shape) / 2.35
+    def to_average(self, image: np.ndarray) -> np.ndarray:
+        """What of an image goes into the mean of all sites: float32 (y, x)."""
+        if not self.of_background:
+            return image
+        minima, rows, columns = block_minima(image, self.block_size)
+        return minima[np.ix_(rows, columns)]
+
+    def finish(self, mean: np.ndarray) -> np.ndarray:
+        """The illumination function of a mean image: float32 (y, x)."""
+        sigma = self._filter_size(mean.shape) / 2.35
         match self.smoothing_method:
-            case "Gaussian Filter" if self.background:
-                smoothed = smooth_blocks(image, self.block_size, sigma)
             case "Gaussian Filter":
-                smoothed = smoothing.smooth(image, sigma)
-            case method:
-                source = expand_blocks(*block_minima(image, self.block_size)) if self.background else image
-                smoothed = source
-                if method == "Median Filter":
-                    # CellProfiler takes the median of 16-bit steps, and divides by their maximum afterwards.
-                    steps = (source * np.float32(65535)).astype(np.uint16)
-                    smoothed = disk_median(steps, max(1, int(sigma + 0.5))).astype(np.float32) / np.float32(65535)
-                elif method == "Smooth to Average":
-                    smoothed = np.full(source.shape, np.mean(source))
+                smoothed = smoothing.smooth(mean, sigma)
+            case "Median Filter":
+                # CellProfiler takes the median of 16-bit steps, and divides by their maximum afterwards.
+                steps = (mean * np.float32(65535)).astype(np.uint16)
+                smoothed = disk_median(steps, max(1, int(sigma + 0.5))).astype(np.float32) / np.float32(65535)
+            case "Smooth to Average":
+                smoothed = np.full(mean.shape, np.mean(mean))
+            case _:
+                smoothed = mean
         return rescaled(smoothed.astype(np.float32), self.rescale)
 
     def _filter_size(self, shape: tuple[int, ...]) -> float:
@@ -127,10 +146,6 @@ def block_minima(image: np.ndarray, block_size: int) -> tuple[np.ndarray, np.nda
         (np.arange(length) * (max(int(length / block_size), 1) / length)).astype(np.int64) for length in image.shape
     )
     return minima_of(image, rows, columns), rows, columns
-
-
-def expand_blocks(minima: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return minima[np.ix_(rows, columns)]
 
 
 @kernel

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.engines import cppipe
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
+from pipeline.engines.native.calculate_illumination import CalculateIllumination
 from pipeline.engines.native.registry import Settings, Step, compile_module
 from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError, EngineError
@@ -63,7 +64,13 @@ class NativeEngine:
             elif module.name in DRAWING:
                 compiled.append((str(module), Drawing(settings, settings.text(DRAWING[module.name]))))
             else:
-                compiled.append((str(module), compile_module(settings)))
+                step = compile_module(settings)
+                if isinstance(step, CalculateIllumination) and not step.of_each_site:
+                    raise CppipeError(
+                        f"Module {module} cannot be run: it combines several sites, and each site is measured alone. "
+                        "Give the illumination function as an image, or have the module compute one for each image."
+                    )
+                compiled.append((str(module), step))
         self._steps = self._needed(compiled)
         self.inputs = self._find_inputs()
         self.features, self._image_features = self._declare_features()
