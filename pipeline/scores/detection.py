@@ -22,7 +22,7 @@ from pipeline.scores.wells import Condition, Wells, wells_of
 def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dict[str, pd.DataFrame]:
     """`detection`, one row a perturbation, and `detection_wells`, one row a query, of one condition."""
     wells = wells_of(profiles, condition, rules)
-    sample = wells.meta["Metadata_broad_sample"]
+    sample = wells.meta["Metadata_broad_sample"].to_numpy()
     queries = retrieve(wells, np.flatnonzero(wells.is_query), sample, None, rules, condition)
     queries, classes = judge(queries, rules, by=["label"])
     return {"detection": named(classes, condition.columns()), "detection_wells": named(queries, condition.columns())}
@@ -31,8 +31,8 @@ def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dic
 def retrieve(
     wells: Wells,
     queries: np.ndarray,
-    same: pd.Series,
-    different: pd.Series | None,
+    same: np.ndarray,
+    different: np.ndarray | None,
     rules: Rules,
     condition: Condition,
 ) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def retrieve(
     queries: row numbers of wells. Positives of a well: the other query wells equal to it in `same` and, if given, not
     equal to it in `different` (both one value a well).
     """
-    plate = wells.meta["Metadata_Batch"] + "/" + wells.meta["Metadata_Plate"]
+    plate = (wells.meta["Metadata_Batch"] + "/" + wells.meta["Metadata_Plate"]).to_numpy()
     controls = _rows_of(plate, wells.is_negative_control & wells.finite)
     replicates = _rows_of(same, wells.is_query & wells.finite)
     nothing = np.empty(0, dtype=int)
@@ -49,7 +49,7 @@ def retrieve(
     for i in queries:
         mine = replicates.get(same[i], nothing) if wells.finite[i] else nothing
         mine = mine[mine != i]
-        positives.append(mine if different is None else mine[(different[mine] != different[i]).to_numpy()])
+        positives.append(mine if different is None else mine[different[mine] != different[i]])
         negatives.append(controls.get(plate[i], nothing))
     rng = coin(rules, condition)
     precision = average_precisions(wells.features, queries, positives, negatives, ties=rules.ties, rng=rng)
@@ -72,10 +72,10 @@ def retrieve(
     )
 
 
-def _rows_of(values: pd.Series, chosen: np.ndarray) -> dict[Hashable, np.ndarray]:
+def _rows_of(values: np.ndarray, chosen: np.ndarray) -> dict[Hashable, np.ndarray]:
     """value -> the chosen rows that have it."""
     rows = np.flatnonzero(chosen)
-    return {value: rows[at] for value, at in values[rows].groupby(values[rows]).indices.items()}
+    return {value: rows[at] for value, at in pd.Series(values[rows]).groupby(values[rows]).indices.items()}
 
 
 def coin(rules: Rules, *conditions: Condition) -> np.random.Generator:

@@ -27,7 +27,8 @@ def positions(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dic
     moves = (well.groupby(sample).transform("nunique") > 1).to_numpy()
     queries = np.flatnonzero(wells.is_query & moves)
     tables = []
-    for position, same, different in (("same", in_place, None), ("different", sample, well)):
+    groups = {"same": (in_place.to_numpy(), None), "different": (sample.to_numpy(), well.to_numpy())}
+    for position, (same, different) in groups.items():
         table = retrieve(wells, queries, same, different, rules, condition)
         if rules.published and position == "same":
             table["label"] = in_place[queries].to_numpy()

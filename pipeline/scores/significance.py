@@ -69,10 +69,6 @@ def _average_precision_of_ranks(ranks: np.ndarray) -> np.ndarray:
     return (np.arange(1, ranks.shape[1] + 1) / ranks).mean(axis=1)
 
 
-def geometric_mean(values: pd.Series) -> float:
-    return float(np.exp(np.log(values.to_numpy(dtype=float)).mean())) if len(values) else np.nan
-
-
 def benjamini_hochberg(p: pd.Series) -> pd.Series:
     """q of each p, Benjamini and Hochberg 1995; NaN stays NaN and does not count as a test."""
     tested = p.notna()
@@ -96,27 +92,24 @@ def judge(queries: pd.DataFrame, rules: Rules, by: list[str]) -> tuple[pd.DataFr
         queries["q"] = np.nan
     queries["mode"] = rules.mode
 
-    ranked = queries[queries["p"].notna()]
-    groups = ranked.groupby(by, sort=True, observed=True)
-    classes = groups.agg(
-        n_queries=("p", "size"),
-        n_positives=("n_positives", "mean"),
-        n_candidates=("n_candidates", "mean"),
-        mean_average_precision=("average_precision", "mean"),
-        expected_average_precision=("expected_average_precision", "mean"),
-    )
-    everyone = queries.groupby(by, sort=True, observed=True)["average_precision"]
+    logs = queries.assign(p=np.log(queries["p"]), q=np.log(queries["q"]), p_min=np.log(queries["p_min"]))
+    logs["is_ranked"] = queries["p"].notna()
+    logs["lacks_positives"] = queries["average_precision"].isna()
+    everyone = logs.groupby(by, sort=True, observed=True)
+    groups = logs[logs["is_ranked"]].groupby(by, sort=True, observed=True)
+    classes = groups[["n_positives", "n_candidates", "expected_average_precision"]].mean()
+    classes["mean_average_precision"] = groups["average_precision"].mean()
+    # Geometric means.
+    classes[["p", "q", "p_min"]] = np.exp(groups[["p", "q", "p_min"]].mean())
     classes = classes.reindex(everyone.size().index)
-    classes["n_queries"] = classes["n_queries"].fillna(0).astype(int)
-    classes["n_without_positives"] = everyone.apply(lambda ap: int(ap.isna().sum()))
+    classes["n_queries"] = everyone["is_ranked"].sum()
+    classes["n_without_positives"] = everyone["lacks_positives"].sum()
     if rules.mode == "copairs":
         tests = pd.DataFrame(groups[["n_positives", "n_candidates", "average_precision"]].apply(_test_on_mean, rules))
         classes[["p", "p_min"]] = tests.reindex(columns=["p", "p_min"], index=classes.index).astype(float)
         classes["q"] = benjamini_hochberg(classes["p"])
-    else:
-        classes["p"] = groups["p"].apply(geometric_mean)
-        classes["p_min"] = groups["p_min"].apply(geometric_mean)
-        classes["q"] = benjamini_hochberg(classes["p"]) if rules.published else groups["q"].apply(geometric_mean)
+    elif rules.published:
+        classes["q"] = benjamini_hochberg(classes["p"])
     classes["retrieved"] = classes["q"] < rules.alpha
     classes["mode"] = rules.mode
     return queries, classes[CLASS_COLUMNS].reset_index()

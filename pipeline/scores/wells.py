@@ -120,7 +120,7 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
     features with such a value in any other well are left out.
     """
     rows = profiles[condition.rows(profiles)]
-    meta = pd.DataFrame({name: text_of(rows, name) for name in (*REQUIRED, *OPTIONAL)})
+    meta = pd.DataFrame({name: text_of(rows, name) for name in (*REQUIRED, *OPTIONAL)}, dtype=object)
     order = meta.sort_values(["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]).index
     order = order[((meta["Metadata_broad_sample"] != "") | (meta["Metadata_control_type"] == "negcon"))[order]]
     meta = meta.loc[order].reset_index(drop=True)

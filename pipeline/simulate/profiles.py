@@ -6,7 +6,7 @@ direction: compounds and guides along it, overexpression against it. What was pl
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def simulate_profiles(
     *,
     plates: Collection[Plate] | None = None,
     n_features: int = 900,
-    active: float | dict[str, float] = 0.5,
+    active: float | Mapping[str | Condition, float] = 0.5,
     strength: float = 1.0,
     likeness: float = 0.8,
     plate_effect: float = 0.1,
@@ -47,7 +47,8 @@ def simulate_profiles(
 ) -> Planted:
     """Profiles of these plates (None: the screen's primary plates), float64.
 
-    active: share of perturbations with an effect, one number or one a modality; `strength`: its size.
+    active: share of perturbations with an effect, one number, or one for each modality or condition;
+    `strength`: its size.
     likeness: cosine of a perturbation's direction with its gene's. position_effect: size of a pattern that each well
     position adds on every plate. Equal arguments give equal profiles, whichever plates are asked for.
     """
@@ -112,16 +113,20 @@ class _Directions:
         return np.array(drawn).reshape(-1, self.n_features)[codes]
 
 
-def _plant(wells: pd.DataFrame, active: float | dict[str, float], strength: float, seed: int) -> pd.DataFrame:
-    """Which samples act in which condition, drawn once for the whole screen."""
+def _plant(
+    wells: pd.DataFrame, active: float | Mapping[str | Condition, float], strength: float, seed: int
+) -> pd.DataFrame:
+    """Which samples act in which condition: exactly the share asked for, drawn once for the whole screen."""
     samples = wells[(wells["Metadata_control_type"] != "negcon") & (wells["Metadata_broad_sample"] != "")]
     samples = samples.drop_duplicates(_SAMPLE).reset_index(drop=True)
     # A compound of several targets points along one of them: the first in the alphabet.
-    genes = [
-        min(mine, default=sample)
-        for mine, sample in zip(genes_of(samples), samples["Metadata_broad_sample"], strict=True)
-    ]
-    shares = active if isinstance(active, dict) else {}
-    share = samples["Metadata_modality"].map(shares).fillna(active if isinstance(active, float) else 0.0)
-    acts = np.random.default_rng([seed, 1]).random(len(samples)) < share
+    names = samples["Metadata_broad_sample"]
+    genes = [min(mine, default=name) for mine, name in zip(genes_of(samples), names, strict=True)]
+    acts = np.zeros(len(samples), dtype=bool)
+    rng = np.random.default_rng([seed, 1])
+    keys = samples[_SAMPLE[:-1]].apply(tuple, axis=1)
+    for key, rows in keys.groupby(keys).indices.items():
+        condition = Condition(*key)  # type: ignore[misc]
+        share = active.get(condition, active.get(condition.modality, 0.0)) if isinstance(active, Mapping) else active
+        acts[rng.permutation(rows)[: round(share * len(rows))]] = True
     return samples[_SAMPLE].assign(gene=genes, strength=np.where(acts, strength, 0.0))

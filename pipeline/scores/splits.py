@@ -1,0 +1,152 @@
+"""The paper's train, validation and test splits, and a check of anyone's own split for leaks.
+
+The paper's rules: replicates of a perturbation stay together (within a condition), so do all cells of a well, both
+guides of a gene, and the identifiers of one compound. Its gene-compound split goes by a compound's primary target; a
+compound that also lists a gene of another part leaks in any task that uses the whole list, and the check says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config import Screen
+from pipeline.errors import ConfigError
+from pipeline.plan.metadata import read_annotation
+from pipeline.scores.annotations import primary_plates, well_annotations
+from pipeline.scores.wells import genes_of
+
+#: Columns of a split that say where a row is from; a split has `part` and some of them.
+WELL = ["batch", "plate", "well"]
+CONDITION = ["cell_type", "timepoint"]
+KINDS = ["compound", "crispr", "orf"]
+
+SPLIT_TASKS = ("representation", "gene-compound")
+
+
+def representation_split(screen: Screen) -> pd.DataFrame:
+    """One row a modality, sample and condition of the primary plates: genetic reagents train, compounds validate
+    (short) and test (long). Columns modality, broad_sample ("": empty wells), cell_type, timepoint, part.
+    """
+    plates = primary_plates(screen)[["Metadata_Batch", "Metadata_Plate"]]
+    columns = ["modality", "broad_sample", *CONDITION]
+    wells = well_annotations(screen).merge(plates, on=["Metadata_Batch", "Metadata_Plate"])
+    split = wells[[f"Metadata_{name}" for name in columns]].drop_duplicates(ignore_index=True).set_axis(columns, axis=1)
+    part = split["timepoint"].map({"short": "validate", "long": "test"})
+    return split.assign(part=part.where(split["modality"] == "compound", "train"))
+
+
+def gene_compound_split(screen: Screen) -> pd.DataFrame:
+    """Two rows a gene, guide i with compound i (a lone one twice): gene, part, orf, crispr, compound.
+
+    Genes were drawn with R's generator, so their parts come from the published file.
+    """
+    if screen.published is None:
+        raise ConfigError(
+            f"Screen {screen.name} names no folder with published numbers, which has the split of the genes."
+        )
+    parts = pd.read_csv(screen.published / "gene_compound_split_genes.csv").set_index("gene")["split"]
+    samples = {}
+    for table in screen.perturbations:
+        kind = table.modality or ""
+        annotation = read_annotation(table)
+        annotation = annotation[annotation["control_type"] != "negcon"]
+        samples[kind] = annotation.groupby("primary_target" if kind == "compound" else "gene")["broad_sample"].agg(list)
+    rows = []
+    for gene in samples["orf"].index:
+        for i in range(2):
+            row = {
+                kind: samples[kind][gene][min(i, len(samples[kind][gene]) - 1)]
+                for kind in ("orf", "crispr", "compound")
+            }
+            rows.append({"gene": gene, "part": parts[gene], **row})
+    return pd.DataFrame(rows)
+
+
+def write_splits(screen: Screen, folder: Path) -> list[Path]:
+    """Both splits as CSV files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = {"representation_split.csv": representation_split, "gene_compound_split.csv": gene_compound_split}
+    for name, make in splits.items():
+        make(screen).to_csv(folder / name, index=False)
+    return [folder / name for name in splits]
+
+
+def check_split(split: pd.DataFrame, wells: pd.DataFrame, task: str = "gene-compound") -> pd.DataFrame:
+    """What a split tears apart or leaks; no rows: nothing. Columns rule, item, parts, detail.
+
+    split: `part`, and per row either a well (batch, plate, well; several rows a well for cells), or a sample
+    (broad_sample, or orf / crispr / compound), with cell_type and timepoint if parts differ by them.
+    wells: `well_annotations` of the screen. task: "gene-compound" also asks that no compound lists a gene of another
+    part; a "representation" split puts genes and compounds apart by design.
+    """
+    if task not in SPLIT_TASKS:
+        raise ConfigError(f"There is no split task {task!r}. Choose from: {', '.join(SPLIT_TASKS)}.")
+    rows = _samples(split, wells)
+    condition = [name for name in CONDITION if name in rows]
+    guides = rows[(rows["modality"] == "crispr") & (rows["gene"] != "")]
+    named = rows[(rows["modality"] == "compound") & (rows["pert_iname"] != "")]
+    rules = [
+        ("wells", rows, [name for name in WELL if name in rows], "cells of one well lie in several parts"),
+        ("replicates", rows, ["broad_sample", *condition], "replicates of one perturbation lie in several parts"),
+        ("guides", guides, ["gene", *condition], "guides of one gene lie in several parts"),
+        ("identifiers", named, ["pert_iname", *condition], "identifiers of one compound lie in several parts"),
+    ]
+    findings = [_torn(table, by, rule, detail) for rule, table, by, detail in rules if "well" in by or rule != "wells"]
+    if task == "gene-compound":
+        findings.append(_leaking_targets(rows))
+    return pd.concat(findings, ignore_index=True)
+
+
+def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
+    """The split's rows, one a sample, with what the screen says of it; empty wells left out."""
+    known = wells.rename(columns=lambda name: name.removeprefix("Metadata_").replace("Batch", "batch"))
+    known = known.rename(columns={"Plate": "plate", "Well": "well"})
+    if "part" not in split:
+        raise ConfigError(f"A split needs a column part; this one has {', '.join(map(str, split))}.")
+    kinds = [name for name in KINDS if name in split]
+    if "broad_sample" not in split and kinds:
+        others = [name for name in split if name in ("part", *CONDITION)]
+        split = split.melt(id_vars=others, value_vars=kinds, value_name="broad_sample").drop(columns="variable")
+    key = [name for name in WELL if name in split] if "broad_sample" not in split else ["broad_sample"]
+    if key != ["broad_sample"] and not {"plate", "well"} <= set(key):
+        raise ConfigError("A split names its rows by plate and well, by broad_sample, or by orf, crispr and compound.")
+    facts = ["broad_sample", "modality", "gene", "target_list", "pert_iname"]
+    facts += [name for name in CONDITION if name not in split and key != ["broad_sample"]]
+    table = known[[*dict.fromkeys([*key, *facts])]].drop_duplicates(key)
+    rows = split[[name for name in split if name in key or name not in facts]].merge(table, on=key, how="left")
+    if (unknown := rows["modality"].isna()).any():
+        example = " ".join(rows.loc[unknown, key].iloc[0].astype(str))
+        raise ConfigError(f"{unknown.sum()} rows of the split are not of this screen, e.g. {example}.")
+    return rows[rows["broad_sample"] != ""].reset_index(drop=True)
+
+
+def _torn(rows: pd.DataFrame, by: list[str], rule: str, detail: str) -> pd.DataFrame:
+    parts = rows.groupby(by)["part"].agg(lambda values: ", ".join(sorted(set(values))))
+    torn = parts[parts.str.contains(", ", regex=False)]
+    items = [" ".join(map(str, item)) if isinstance(item, tuple) else str(item) for item in torn.index]
+    return pd.DataFrame({"rule": rule, "item": items, "parts": torn.to_numpy(), "detail": detail}, dtype=object)
+
+
+def _leaking_targets(rows: pd.DataFrame) -> pd.DataFrame:
+    """Compounds that list a gene whose reagents (without reagents: other compounds) lie in another part."""
+    facts = rows.rename(columns={"gene": "Metadata_gene", "target_list": "Metadata_target_list"})
+    facts = facts.drop_duplicates(["broad_sample", "part"]).reset_index(drop=True)
+    listed = pd.DataFrame({"gene": genes_of(facts), "part": facts["part"], "compound": facts["modality"] == "compound"})
+    listed = listed.assign(sample=facts["broad_sample"], gene=listed["gene"].map(sorted)).explode("gene").dropna()
+    reagents = listed[~listed["compound"]]
+    homes = (reagents if len(reagents) else listed).groupby("gene")["part"].agg(set)
+    leaks: dict[tuple[str, str], list[str]] = {}
+    for row in listed[listed["compound"]].itertuples():
+        if others := homes.get(row.gene, set()) - {row.part}:
+            leaks.setdefault((str(row.sample), str(row.part)), []).append(f"{row.gene} ({', '.join(sorted(others))})")
+    return pd.DataFrame(
+        {
+            "rule": "targets",
+            "item": [sample for sample, _ in leaks],
+            "parts": [part for _, part in leaks],
+            "detail": [f"lists genes of another part: {', '.join(genes)}" for genes in leaks.values()],
+        },
+        dtype=object,
+    )

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.scores import Condition
+from pipeline.scores.paper_check import TABLES, as_text, paper_check
+from pipeline.simulate.profiles import simulate_profiles
+
+
+@pytest.fixture(scope="module")
+def check(cpjump1) -> pd.DataFrame:
+    """A screen in which just as many perturbations act in each condition as the paper retrieved there."""
+    printed = pd.read_csv(cpjump1.published / "fig4a_fraction_retrieved.csv")
+    active = {
+        Condition(row.modality, row.cell_type, row.timepoint): row.n_retrieved / row.n_perturbations
+        for row in printed.itertuples()
+    }
+    planted = simulate_profiles(cpjump1, n_features=80, active=active, strength=2.0, likeness=0.3)
+    return paper_check(planted.profiles, cpjump1, null_size=2000).set_index(["table", "item"])
+
+
+def test_every_published_table_is_asked(cpjump1, check):
+    assert set(TABLES) == {path.stem for path in cpjump1.published.glob("*.csv")}
+    assert set(check.index.get_level_values("table")) == set(TABLES)
+    rows = {"fig4a_fraction_retrieved": 12, "fig4c_fraction_retrieved": 32, "t_tests": 52, "supp_table2_counts": 36}
+    assert {name: len(check.loc[name]) for name in rows} == rows
+    assert len(check.loc["top_gene_compound_pairs"]) == 40
+
+
+def test_every_number_has_ours_in_both_modes_a_tolerance_and_a_reason(check):
+    assert check["ours"].notna().all()
+    assert check["ours_correct"].notna().all()
+    assert (check["why_tolerance"] != "").all()
+
+
+def test_where_the_published_fractions_are_planted_the_check_agrees(check):
+    figure = check.loc["fig4a_fraction_retrieved"]
+    assert figure["agrees"].all(), figure[["theirs", "ours"]]
+    np.testing.assert_allclose(figure["ours_correct"], figure["theirs"], atol=2.5 / 160)
+
+
+def test_what_layout_and_annotation_decide_agrees_on_any_profiles(check):
+    for table in ("polypharmacology_recomputed", "dataset_splits", "gene_compound_split_genes"):
+        assert check.loc[table]["agrees"].all()
+    counted = check.loc["supp_table2_counts"]
+    assert counted[counted.index.str.startswith("replicate")]["agrees"].all()
+    pairs = check.loc["fig5_directionality"]
+    assert pairs[pairs.index.str.endswith(", n")]["agrees"].all()
+
+
+def test_what_was_not_planted_disagrees(check):
+    for table in ("top_gene_compound_pairs", "t_tests"):
+        assert check.loc[table]["agrees"].mean() < 0.3
+
+
+def test_each_number_agrees_with_itself_and_not_with_a_number_beyond_its_tolerance(check):
+    difference = check["difference"].abs()
+    assert (check["agrees"] == (difference <= check["tolerance"])).all()
+
+
+def test_the_text_names_the_defects_once(check):
+    text = as_text(check.reset_index())
+    assert "fig4a_fraction_retrieved: 12 of 12 agree" in text
+    assert text.count("published ranks every true pair against itself") == 1
+
+
+def test_numbers_of_conditions_that_are_not_there_are_not_asked(cpjump1, profiles):
+    only = profiles[(profiles["Metadata_cell_type"] == "A549") & (profiles["Metadata_modality"] != "orf")]
+    check = paper_check(only.reset_index(drop=True), cpjump1, null_size=500).set_index(["table", "item"])
+    figure = check.loc["fig4a_fraction_retrieved"]
+    assert figure["ours"].notna().tolist() == [
+        name.split()[:2] in (["compound", "A549"], ["crispr", "A549"]) for name in figure.index
+    ]
+    assert "cannot be had" in as_text(check.reset_index())
+
+
+def test_a_screen_without_published_numbers_is_refused(cpjump1, profiles):
+    with pytest.raises(ConfigError, match="published"):
+        paper_check(profiles, cpjump1.model_copy(update={"published": None}))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.scores.annotations import well_annotations
+from pipeline.scores.splits import check_split, gene_compound_split, representation_split, write_splits
+
+
+@pytest.fixture(scope="module")
+def wells(cpjump1) -> pd.DataFrame:
+    return well_annotations(cpjump1)
+
+
+def broken(split: pd.DataFrame, wells: pd.DataFrame, **kwargs) -> dict[str, list[str]]:
+    found = check_split(split, wells, **kwargs)
+    return {rule: list(items) for rule, items in found.groupby("rule")["item"]}
+
+
+def test_the_representation_split_has_the_papers_counts(cpjump1):
+    printed = pd.read_csv(cpjump1.published / "dataset_splits.csv").query("split == 'representation learning'")
+    ours = representation_split(cpjump1).groupby(["cell_type", "part"]).size()
+    assert len(representation_split(cpjump1)) == 3276
+    assert {(row.cell_type, row.part): row.n for row in printed.itertuples()} == ours.to_dict()
+
+
+def test_the_gene_compound_split_has_the_papers_counts_and_pairs(cpjump1):
+    split = gene_compound_split(cpjump1).set_index("gene")
+    assert split["part"].value_counts().to_dict() == {"train": 192, "validate": 64, "test": 64}
+    # rows of the published file
+    assert split.loc["KCNN1", ["orf", "crispr", "compound"]].to_numpy().tolist() == [
+        ["ccsbBroad304_00900", "BRDN0001485421", "BRD-K70586315-001-02-4"],
+        ["ccsbBroad304_00900", "BRDN0001485843", "BRD-A82396632-008-30-8"],
+    ]
+    assert split.loc["SIRT2", "crispr"].tolist() == ["BRDN0001056840"] * 2
+    assert split.loc["GABRB2", "compound"].tolist() == ["BRD-K33882852-003-02-8"] * 2
+
+
+def test_the_papers_representation_split_keeps_its_rules(cpjump1, wells):
+    assert broken(representation_split(cpjump1), wells, task="representation") == {}
+
+
+def test_the_papers_gene_compound_split_leaks_through_53_target_lists(cpjump1, wells):
+    found = broken(gene_compound_split(cpjump1), wells)
+    assert set(found) <= {"targets", "identifiers"}
+    assert len(found["targets"]) == 53
+
+
+def test_a_torn_perturbation_is_found_within_a_condition_only(cpjump1, wells):
+    split = representation_split(cpjump1)
+    sample = split.loc[split["modality"] == "compound", "broad_sample"].iloc[0]
+    split.loc[(split["broad_sample"] == sample) & (split["cell_type"] == "A549"), "part"] = "train"
+    assert broken(split, wells, task="representation") == {}, "both time points may lie apart"
+    torn = pd.concat([split, split[split["broad_sample"] == sample].assign(part="other")])
+    assert len(broken(torn, wells, task="representation")["replicates"]) == 4
+
+
+def test_a_torn_gene_and_a_torn_compound_are_named(wells):
+    split = pd.DataFrame(
+        {
+            "crispr": ["BRDN0001485421", "BRDN0001485843"],
+            "part": ["train", "test"],
+        }
+    )
+    assert broken(split, wells) == {"guides": ["KCNN1"]}
+    names = wells[wells["Metadata_modality"] == "compound"].drop_duplicates("Metadata_broad_sample")
+    twins = names.loc[names["Metadata_pert_iname"] == "dexamethasone", "Metadata_broad_sample"].tolist()
+    split = pd.DataFrame({"broad_sample": twins, "part": ["train", "test"]})
+    assert broken(split, wells)["identifiers"] == ["dexamethasone"]
+
+
+def test_cells_of_one_well_in_two_parts_are_found(wells):
+    first = wells.iloc[0]
+    split = pd.DataFrame(
+        {
+            "batch": first["Metadata_Batch"],
+            "plate": first["Metadata_Plate"],
+            "well": first["Metadata_Well"],
+            "part": ["train", "train", "test"],
+        }
+    )
+    found = broken(split, wells)
+    assert found["wells"] == [f"{first['Metadata_Batch']} {first['Metadata_Plate']} {first['Metadata_Well']}"]
+
+
+def test_a_split_of_another_screen_is_refused(wells):
+    with pytest.raises(ConfigError, match="not of this screen"):
+        check_split(pd.DataFrame({"broad_sample": ["BRD-nonsense"], "part": ["train"]}), wells)
+
+
+def test_splits_are_written_as_files(cpjump1, tmp_path):
+    paths = write_splits(cpjump1, tmp_path)
+    assert [len(pd.read_csv(path)) for path in paths] == [3276, 320]
