@@ -41,16 +41,14 @@ def plan(
     show: Annotated[bool, typer.Option("--show", help="Print the plan and write nothing.")] = False,
 ) -> None:
     """List the images, join plate maps and annotations, and say what is missing. Writes the plan to the results."""
-    from pipeline import flow
-    from pipeline.plan import make_plan
     from pipeline.plan import show as show_plan
     from pipeline.progress import Progress
+    from pipeline.start import plan_run
 
     settings = _config(config, plates=plates, wells=wells, sites=sites)
-    planned = make_plan(settings)
+    planned = plan_run(settings, Progress(), write=not show)
     console.print(show_plan(planned, settings.screen.condition), highlight=False, soft_wrap=True)
     if not show:
-        flow.prepare(settings, planned, Progress())
         console.print(f"Written to {settings.results}/plan")
 
 

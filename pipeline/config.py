@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -48,6 +48,11 @@ class Screen(Section):
     name: str = Field(description="Short name, used in the report.")
     images: Location | None = Field(None, description="Where the screen's images are published.")
     channels: dict[int, str] = Field(description="Channel number in the file names -> stain, e.g. {5: DNA}.")
+    copies: dict[str, str] = Field(
+        {},
+        description="Stains without images of their own that are given another's, e.g. {HighZBF: Brightfield} "
+        "for a pipeline that measures three brightfield planes where one was taken.",
+    )
     image_name: str = Field("Orig{channel}", description="How the pipeline file calls the image of a stain.")
     illumination_name: str = Field("Illum{channel}", description="How it calls its illumination function.")
     sources: Literal["images", "load_data"] = Field(
@@ -83,6 +88,13 @@ class Screen(Section):
             raise ValueError(f"each stain needs one number of its own: {', '.join(sorted(twice)) or 'there is none'}")
         return channels
 
+    @model_validator(mode="after")
+    def _copies_are_of_channels(self) -> Self:
+        for copy, stain in self.copies.items():
+            if stain not in self.channels.values() or copy in self.channels.values():
+                raise ValueError(f"copies: {copy}: {stain}: the first must be no channel, and the second must be one")
+        return self
+
     @field_validator("image_name", "illumination_name")
     @classmethod
     def _holds_the_stain(cls, pattern: str) -> str:
@@ -99,6 +111,16 @@ class Screen(Section):
     def illumination_names(self) -> dict[int, str]:
         """Channel number -> what the pipeline file calls its illumination function, e.g. {5: "IllumDNA"}."""
         return {number: self.illumination_name.format(channel=stain) for number, stain in self.channels.items()}
+
+    @property
+    def copied_names(self) -> dict[str, str]:
+        """Image or illumination function that is a copy -> the one it is a copy of."""
+        patterns = (self.image_name, self.illumination_name)
+        return {
+            pattern.format(channel=copy): pattern.format(channel=stain)
+            for copy, stain in self.copies.items()
+            for pattern in patterns
+        }
 
 
 class Subset(Section):
@@ -238,7 +260,8 @@ class Config(Section):
         values["images"] = self.images.url
         values["screen"].pop("images")
         values["engine"]["cppipe"] = _fingerprint(self.engine.cppipe)
-        for name in ("plates", "platemaps", "published"):
+        values["screen"].pop("published")
+        for name in ("plates", "platemaps"):
             path = getattr(self.screen, name)
             values["screen"][name] = None if path is None else _fingerprint(path)
         for table, entry in zip(self.screen.perturbations, values["screen"]["perturbations"], strict=True):

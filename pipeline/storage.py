@@ -248,7 +248,7 @@ class S3Storage:
         if not bucket:
             raise ConfigError(f"{location.url!r} names no bucket; write s3://bucket/prefix")
         self.bucket, self.prefix = bucket, prefix.strip("/") + "/" if prefix.strip("/") else ""
-        session = boto3.Session(profile_name=location.profile, region_name=location.region)
+        session = _session(location)
         self.client = session.client(
             "s3",
             endpoint_url=location.endpoint,
@@ -324,7 +324,7 @@ class S3Storage:
         from obstore.store import S3Store
 
         place = self.location
-        session = boto3.Session(profile_name=place.profile, region_name=place.region)
+        session = _session(place)
         store = S3Store(
             self.bucket,
             prefix=f"{self.prefix}{key}".rstrip("/"),
@@ -381,9 +381,19 @@ class S3Storage:
             if code in _CHANGED:
                 return Changed(f"{url} is not the object that was expected")
             return StorageError(f"{url}: {error}", retry=code in _TRANSIENT)
-        if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.ProfileNotFound):
+        if isinstance(error, botocore.exceptions.NoCredentialsError):
             return AccessDenied(f"{url}: {error}. Name a profile, or set `anonymous: true` for a public bucket.")
         return StorageError(f"{url}: {error}", retry=True)  # connections, time-outs, bodies cut short
+
+
+def _session(location: Location) -> boto3.Session:
+    try:
+        return boto3.Session(profile_name=location.profile, region_name=location.region)
+    except botocore.exceptions.ProfileNotFound:
+        raise ConfigError(
+            f"{location}: this machine's AWS configuration has no profile {location.profile!r}. "
+            "`aws configure --profile NAME` makes one; AWS_SHARED_CREDENTIALS_FILE says where the file is."
+        ) from None
 
 
 def _can_be_retried(error: Exception) -> bool:

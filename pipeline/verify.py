@@ -17,17 +17,19 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from pipeline import flow, illumination
 from pipeline.config import Config
 from pipeline.engines import open_engine
 from pipeline.engines.parity import compare, is_equal
 from pipeline.errors import ConfigError, EngineError, ImageError, NotFound
 from pipeline.executors import Executor
-from pipeline.images import read_site
+from pipeline.flow import flow
+from pipeline.measure import SiteInputs
 from pipeline.plan import SitePlan, read_sites, read_well_sites
 from pipeline.progress import Progress
 from pipeline.run_record import Run
-from pipeline.storage import Storage, open_storage
+from pipeline.start import start
+from pipeline.steps import run_steps
+from pipeline.storage import Storage
 
 TABLE, RECORD, PAGE = "verify/certificate.csv", "verify/certificate.json", "verify/index.html"
 
@@ -38,14 +40,15 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
     The illumination functions of their plates are computed first where the run needs them; they stay, and the run
     finds them. A site whose images cannot be used is replaced by none: it is listed.
     """
-    run = flow.start(config, progress)
+    run = start(config, progress)
     chosen = _spread(run, sites)
     plates = {site.plate.key for site in chosen}
-    needed = [step for step in flow.flow(run) if step.task.key.startswith(("illuminate/", "smooth/"))]
+    needed = [step for step in flow(run) if step.task.key.startswith(("illuminate/", "smooth/"))]
     needed = [step for step in needed if "/".join(step.task.key.split("/")[1:3]) in plates]
     with progress.counting(needed), closing(executor()) as machine:
-        for outcome in flow.ended(needed, machine, run, progress):
-            raise outcome.error or AssertionError
+        for outcome in run_steps(needed, machine):
+            if outcome.error is not None:
+                raise outcome.error
 
     compared, left_out, images = [], [], {}
     with open_engine("native", run.cppipe) as native, open_engine("cellprofiler", run.cppipe) as reference:
@@ -53,7 +56,8 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
             name = f"{site.plate.key} {site.well} site {site.site}"
             progress.say(f"{number} of {len(chosen)}: {name}")
             try:
-                given = _read(run, site, native.inputs)
+                inputs = SiteInputs(run, site.plate, native.inputs)
+                given = inputs.complete(inputs.read(site))
                 ours, theirs = native.measure(given), reference.measure(given)
             except (ImageError, EngineError) as error:
                 left_out.append({"site": name, "reason": str(error)})
@@ -106,13 +110,6 @@ def _spread(run: Run, number: int) -> list[SitePlan]:
         for planned in read_well_sites(run.storage, plate, well)
         if planned.site == site
     ]
-
-
-def _read(run: Run, site: SitePlan, inputs: tuple[str, ...]) -> dict[str, np.ndarray]:
-    functions = illumination.functions(run, site.plate)
-    shape, dtype = illumination.image_kind(run, site.plate)
-    files = site.files(name for name in inputs if name not in functions)
-    return {**read_site(open_storage(run.config.images), files, shape, dtype), **functions}
 
 
 def _is_equal_by_row(rows: pd.DataFrame) -> pd.Series:

@@ -1,5 +1,6 @@
 """One well from keys to a committed shard."""
 
-from pipeline.measure.well import input_digest, measure_well
+from pipeline.measure.inputs import SiteInputs
+from pipeline.measure.well import measure_well, set_aside
 
-__all__ = ["input_digest", "measure_well"]
+__all__ = ["SiteInputs", "measure_well", "set_aside"]

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cells, illumination, ledger
+from pipeline import cells, ledger
 from pipeline.config import digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
 from pipeline.errors import EngineError, ImageError, PipelineError, StoreError
-from pipeline.images import prefetch, read_site
+from pipeline.images import prefetch
+from pipeline.measure.inputs import SiteInputs
 from pipeline.measure.preview import encode_preview
 from pipeline.plan import SitePlan, read_well_sites
 from pipeline.run_record import Run, open_run
 from pipeline.screen import Plate
-from pipeline.storage import Location, open_storage
+from pipeline.storage import Location
 
 
 def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[str, Any]:
@@ -47,6 +48,13 @@ def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[s
         log |= {"worker": f"{platform.node()}:{os.getpid()}"}
         ledger.write_attempt(run.storage, where, well, attempt, log)
     return _summary(entry)
+
+
+def set_aside(run: Run, plate: Plate, well: str, error: PipelineError) -> None:
+    """Enter a well whose task failed in the ledger as failed, so that its plate can be published without it."""
+    entry = ledger.empty_entry(plate, well, input_digest(run, read_well_sites(run.storage, plate, well)))
+    entry["reason"] = f"{error.kind}: {error}"
+    ledger.write_entry(run.storage, run.settings12, entry)
 
 
 def input_digest(run: Run, planned: list[SitePlan]) -> str:
@@ -88,23 +96,16 @@ def _measured_sites(
     run: Run, plate: Plate, well: str, planned: list[SitePlan], schema: cells.Schema
 ) -> Iterator[tuple[int, tuple[cells.SiteCells, dict[str, float]] | PipelineError]]:
     """Each site with its cells and its image-level measurements, or with the error that is this site's own."""
-    source = open_storage(run.config.images)
-    functions = illumination.functions(run, plate)
     engine = _engine(run)
-    needed = [name for name in engine.inputs if name not in functions]
-    shape, dtype = illumination.image_kind(run, plate)
-
-    def read(site: SitePlan) -> dict[str, np.ndarray]:
-        return read_site(source, site.files(needed), shape, dtype)
-
+    inputs = SiteInputs(run, plate, engine.inputs)
     is_pictured = False
-    for planned_site, images in prefetch(planned, read):
+    for planned_site, images in prefetch(planned, inputs.read):
         site = planned_site.site
         if isinstance(images, ImageError):
             yield site, images
             continue
         try:
-            measurements = _measure_site(engine, {**images, **functions})
+            measurements = _measure_site(engine, inputs.complete(images))
             joined = cells.assemble_site(site, measurements, schema)
         except (EngineError, StoreError) as error:
             yield site, error

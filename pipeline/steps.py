@@ -1,0 +1,48 @@
+"""Tasks that wait for tasks: a step is ready when all it waits for has ended well."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from pipeline.errors import PipelineError
+from pipeline.executors import Executor, Outcome, Task
+
+
+@dataclass(eq=False)
+class Step:
+    """A task and the steps that must have ended well before it. (Identity is equality: steps are many.)
+
+    `or_else` is called with the error where the task fails; then the step counts as well ended all the same, so that
+    what comes after it goes on without it.
+    """
+
+    task: Task
+    after: list[Step]
+    or_else: Callable[[PipelineError], None] | None = None
+    waiting_for: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting_for = len(self.after)
+
+
+def run_steps(steps: list[Step], executor: Executor) -> Iterator[Outcome]:
+    """Run all steps, each in its turn; yields every outcome. What waits for a step that failed is not run."""
+    following: dict[Step, list[Step]] = {}
+    for step in steps:
+        for earlier in step.after:
+            following.setdefault(earlier, []).append(step)
+    by_key = {step.task.key: step for step in steps}
+    ready = deque(step.task for step in steps if not step.waiting_for)
+    for outcome in executor.run(ready):
+        yield outcome
+        ended = by_key[outcome.task.key]
+        if outcome.error is not None:
+            if ended.or_else is None:
+                continue
+            ended.or_else(outcome.error)
+        for step in following.get(ended, []):
+            step.waiting_for -= 1
+            if not step.waiting_for:
+                ready.append(step.task)
