@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, NotFound
 from pipeline.plan import read_wells
 from pipeline.run_record import Run, open_run
 from pipeline.scores.load import load_profiles
@@ -41,10 +41,13 @@ def units(run: Run, score: str) -> dict[str, Unit]:
 
 
 def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
-    """Compute one score for one unit of conditions and store its tables."""
+    """Compute one score for one unit of conditions and store its tables; none where no plate has profiles to score."""
     run = open_run(results)
     wanted = units(run, score)[unit]
-    profiles = load_profiles(results.join("profiles"), plates=run.plates)
+    try:
+        profiles = load_profiles(results.join("profiles"), plates=run.plates)
+    except NotFound as error:  # no plate has cells in its negative controls; the record of each plate says so
+        return {"why": str(error)}
     earlier = {name: read_score(run.storage, name) for name in _tables(run.storage)}
     rules = Rules(run.config.scores.mode, run.config.scores.seed)
     for name, table in run_unit(score, profiles, wanted, rules, earlier).items():
