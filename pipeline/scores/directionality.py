@@ -162,6 +162,8 @@ def strongest_pairs(pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     pairs: the table `directionality_pairs`. Modalities and time points compete, so a pair can stand there repeatedly.
     """
+    if "compound_timepoint" not in pairs:
+        return {"pairs": pairs.assign(list="")}  # a single modality
     of_compounds = pairs[pairs["compound_timepoint"] != ""]
     tables = []
     by = [name for name in ("cell_type", "variant") if name in pairs]

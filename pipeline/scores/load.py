@@ -15,6 +15,7 @@ from pipeline.scores.corrections import corrected
 from pipeline.scores.tasks import TASKS, run_task
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
+from pipeline.tables import decode_table, encode_table
 
 #: The profiles from which every published score was computed.
 LEVEL = "normalized_feature_select_negcon_batch"
@@ -91,12 +92,12 @@ def scores_command(
 def write_tables(tables: dict[str, pd.DataFrame], out: Location | str) -> None:
     store = open_storage(out)
     for name, table in tables.items():
-        store.put(f"{name}.parquet", table.to_parquet(index=False))
+        store.put(f"{name}.parquet", encode_table(table))
 
 
 def _read(data: bytes, key: str) -> pd.DataFrame:
     if key.endswith(".parquet"):
-        return pd.read_parquet(io.BytesIO(data))
+        return decode_table(data)
     columns = pd.read_csv(io.BytesIO(data), compression="gzip", nrows=0).columns
     # Metadata stay texts: plates that are numbers keep their zeros.
     texts = {name: str for name in columns if name.startswith("Metadata")}

@@ -6,7 +6,6 @@ scores/<table>.parquet                        all of them
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from pipeline.scores.rules import Rules
 from pipeline.scores.tasks import TASKS, Unit, concatenate, run_unit, unit_key
 from pipeline.scores.wells import conditions
 from pipeline.storage import Location, Storage, open_storage
+from pipeline.tables import decode_table, encode_table
 
 
 def in_order(wanted: Iterable[str]) -> list[str]:
@@ -51,7 +51,7 @@ def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
     earlier = {name: read_score(run.storage, name) for name in _tables(run.storage)}
     rules = Rules(run.config.scores.mode, run.config.scores.seed)
     for name, table in run_unit(score, profiles, wanted, rules, earlier).items():
-        run.storage.put(f"scores/parts/{score}/{unit}/{name}.parquet", table.to_parquet(index=False))
+        run.storage.put(f"scores/parts/{score}/{unit}/{name}.parquet", encode_table(table))
     return {}
 
 
@@ -68,7 +68,7 @@ def finish_score(results: Location, score: str) -> dict[str, Any]:
             }
         )
     for name, table in concatenate(parts).items():
-        run.storage.put(f"scores/{name}.parquet", table.to_parquet(index=False))
+        run.storage.put(f"scores/{name}.parquet", encode_table(table))
     return {}
 
 
@@ -88,4 +88,4 @@ def _tables(storage: Storage) -> list[str]:
 
 
 def _read(storage: Storage, key: str) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(storage.get(key)))
+    return decode_table(storage.get(key))

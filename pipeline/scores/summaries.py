@@ -21,15 +21,21 @@ TASKS = {
 }
 
 
+#: Columns of conditions that some tasks have and others lack.
+CONDITION_COLUMNS = ("timepoint", "compound_timepoint", "gene_timepoint", "variant")
+
+
 def t_tests(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.DataFrame]:
     """`t_tests` of the mAP values of each condition, and of CRISPR against ORF in gene-compound matching.
+
+    tables: those of TASKS that the screen has; one without genetic plates has no gene-compound matching.
 
     Correct: mAP less the mAP expected by chance of the same lists, against 0 (one sample), and normalised mAP,
     (mAP - expected) / (1 - expected), of the two modalities; `q` over each family. Published: plain mAP against 0,
     which no list can fail, and plain mAP of the two, which differs by the length of their lists.
     """
     rows: list[dict] = []
-    for task, (title, _) in TASKS.items():
+    for task, title in ((task, names[0]) for task, names in TASKS.items() if task in tables):
         for condition, values in _by_condition(tables[task]):
             mean = values["mean_average_precision"]
             against = mean if rules.published else mean - values["expected_average_precision"]
@@ -41,7 +47,7 @@ def t_tests(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Da
                     **_tested(ttest_1samp, against, 0.0),
                 }
             )
-    matching = dict(_by_condition(tables["gene_compound"]))
+    matching = dict(_by_condition(tables["gene_compound"])) if "gene_compound" in tables else {}
     for a, b in product(matching, matching):
         first, second = dict(a), dict(b)
         alike = [name for name in first if name not in ("modality", "gene_timepoint")]
@@ -63,7 +69,7 @@ def t_tests(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Da
 def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.DataFrame]:
     """`counts`: classes with a valid query, retrieved ones, and left-out ones, per task and condition."""
     parts = []
-    for task, (_, title) in TASKS.items():
+    for task, title in ((task, names[1]) for task, names in TASKS.items() if task in tables):
         table = tables[task]
         by = condition_columns(table)
         part = fraction_retrieved(table, by).drop(columns="mode")
@@ -73,6 +79,8 @@ def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Dat
         part.insert(1, "condition", [_place(row)["condition"] for row in part[by].to_dict("records")])
         parts.append(part)
     table = pd.concat(parts, ignore_index=True).astype({"n_without_positives": int})
+    texts = [name for name in CONDITION_COLUMNS if name in table]
+    table[texts] = table[texts].fillna("")
     return {"counts": table.assign(mode=rules.mode)}
 
 
@@ -136,3 +144,29 @@ def _tested(test, *samples) -> dict[str, float]:
         return {"statistic": np.nan, "p": np.nan}
     result = test(*samples)
     return {"statistic": float(result.statistic), "p": float(result.pvalue)}
+
+
+def mode_differences(ours: Mapping[str, pd.DataFrame], others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What another mode would have said of the same profiles: per task and condition, the classes that change.
+
+    ours, others: score tables of two modes. Columns: task, the condition's, n_classes and n_retrieved of both, `gained`
+    (retrieved by the other mode alone) and `lost` (by ours alone).
+    """
+    parts = []
+    for task in [name for name in (*TASKS, "positions") if name in ours and name in others]:
+        by = condition_columns(ours[task])
+        both = ours[task].merge(others[task], on=[*by, "label"], how="outer", suffixes=("", "_other"))
+        mine, theirs = both["retrieved"].eq(True), both["retrieved_other"].eq(True)
+        changes = both.assign(
+            n_classes=both["n_queries"].gt(0),
+            n_classes_other=both["n_queries_other"].gt(0),
+            n_retrieved=mine,
+            n_retrieved_other=theirs,
+            gained=theirs & ~mine,
+            lost=mine & ~theirs,
+        )
+        counted = ["n_classes", "n_classes_other", "n_retrieved", "n_retrieved_other", "gained", "lost"]
+        table = changes.groupby(by, sort=False, dropna=False)[counted].sum().reset_index()
+        table.insert(0, "task", task)
+        parts.append(table.assign(mode=ours[task]["mode"].iloc[0], other_mode=others[task]["mode"].iloc[0]))
+    return pd.concat(parts, ignore_index=True)

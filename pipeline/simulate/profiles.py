@@ -57,7 +57,7 @@ def simulate_profiles(
     if plates is None:
         wanted = pd.MultiIndex.from_frame(primary_plates(screen)[["Metadata_Batch", "Metadata_Plate"]])
     else:
-        wanted = pd.MultiIndex.from_tuples([tuple(plate) for plate in plates])
+        wanted = pd.MultiIndex.from_tuples([tuple(plate) for plate in plates], names=["batch", "plate"])
     truth = _plant(wells, active, strength, seed)
     wells = wells[keys.isin(wanted)].reset_index(drop=True)
 

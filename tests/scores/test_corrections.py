@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.scores.corrections import centre_positions, clip_features, corrected, sphere
+from pipeline.scores.wells import feature_names
+from tests.scores.small import screen
+
+
+def test_sphering_makes_the_negative_controls_uncorrelated():
+    profiles = screen({"a": 1.0}, n_plates=8, n_controls=20, n_features=5)
+    names = feature_names(profiles)
+    mixing = np.random.default_rng(1).normal(size=(5, 5))
+    profiles[names] = profiles[names].to_numpy() @ mixing + 3
+    controls = sphere(profiles).loc[profiles["Metadata_control_type"] == "negcon", names]
+    np.testing.assert_allclose(np.cov(controls.to_numpy().T), np.eye(5), atol=1e-3)
+    np.testing.assert_allclose(controls.mean(), 0, atol=1e-9)
+
+
+def test_sphering_leaves_out_a_feature_that_is_not_finite():
+    profiles = screen({"a": 1.0}, n_controls=20, n_features=5)
+    profiles.loc[0, "Cells_Feature_2"] = np.inf
+    assert sphere(profiles)["Cells_Feature_2"].isna().all()
+    assert sphere(profiles)["Cells_Feature_1"].notna().all()
+
+
+def test_sphering_without_controls_is_refused():
+    with pytest.raises(ConfigError, match="0 negative control"):
+        sphere(screen({"a": 1.0}, n_controls=0))
+
+
+def test_centring_removes_what_a_position_adds_where_layouts_differ():
+    one, other = (
+        screen({"a": 0.0, "b": 0.0}, n_controls=0),
+        screen({"c": 0.0, "d": 0.0}, n_controls=0, timepoint="long"),
+    )
+    import pandas as pd
+
+    profiles = pd.concat([one, other], ignore_index=True)
+    names = feature_names(profiles)
+    profiles.loc[profiles["Metadata_Well"] == "A01", names] += 10
+    centred = centre_positions(profiles)
+    assert centred.groupby("Metadata_Well")[names].mean().abs().to_numpy().max() < 1e-9
+
+
+def test_centring_one_layout_is_refused_because_it_would_remove_the_treatments():
+    with pytest.raises(ConfigError, match="would remove the treatments"):
+        centre_positions(screen({"a": 1.0, "b": 1.0}))
+
+
+def test_clipping_bounds_infinite_values_too():
+    profiles = screen({"a": 1.0})
+    profiles.loc[0, "Cells_Feature_0"] = np.inf
+    clipped = clip_features(profiles, limit=2)[feature_names(profiles)]
+    assert clipped.to_numpy().max() == 2
+    assert clipped.to_numpy().min() >= -2
+
+
+def test_steps_run_in_the_order_given_and_unknown_ones_are_refused():
+    profiles = screen({"a": 1.0}, n_controls=30, n_features=4)
+    np.testing.assert_allclose(
+        corrected(profiles, ["clip", "sphere"])[feature_names(profiles)],
+        sphere(clip_features(profiles))[feature_names(profiles)],
+    )
+    with pytest.raises(ConfigError, match="clip, centre_positions, sphere"):
+        corrected(profiles, ["whiten"])

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError, NotFound
+from pipeline.scores import Condition, conditions, load_profiles, run_task, scores_command
+from pipeline.scores.annotations import well_annotations
+from pipeline.screen import Plate
+from pipeline.simulate.profiles import simulate_profiles, write_gallery
+
+BATCH = "2020_11_04_CPJUMP1"
+#: Two ORF plates of A549 48 h and two of compounds, A549 24 h
+ORF_PLATES = [Plate(BATCH, "BR00117020"), Plate(BATCH, "BR00117021")]
+
+
+@pytest.fixture(scope="module")
+def few(cpjump1):
+    wells = well_annotations(cpjump1)
+    chosen = wells[(wells["Metadata_cell_type"] == "A549") & (wells["Metadata_timepoint"] == "short")]
+    chosen = chosen[(chosen["Metadata_Batch"] == BATCH) & (chosen["Metadata_variant"] == "")]
+    plates = [
+        Plate(BATCH, name)
+        for modality in ("compound", "orf")
+        for name in sorted(set(chosen.loc[chosen["Metadata_modality"] == modality, "Metadata_Plate"]))[:2]
+    ]
+    return simulate_profiles(cpjump1, plates=plates, n_features=12, strength=2.0).profiles
+
+
+@pytest.fixture(scope="module")
+def gallery(few, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gallery")
+    write_gallery(few, folder / "profiles")
+    return folder
+
+
+def same(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    key = ["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
+    a, b = (table.sort_values(key, ignore_index=True) for table in (a, b))
+    pd.testing.assert_frame_equal(a, b[a.columns], check_dtype=False)
+
+
+def test_what_was_written_in_the_gallerys_layout_is_read_back(few, gallery, cpjump1):
+    same(load_profiles(str(gallery), cpjump1), few)
+
+
+def test_compressed_csv_is_read_too_and_parquet_is_preferred(few, tmp_path, cpjump1):
+    write_gallery(few, tmp_path, suffix="csv.gz")
+    read = load_profiles(str(tmp_path), cpjump1)
+    features = [name for name in few if name.startswith(("Cells", "Nuclei", "Cyto"))]
+    ordered = few.sort_values(["Metadata_Plate", "Metadata_Well"])[features]
+    np.testing.assert_allclose(
+        read.sort_values(["Metadata_Plate", "Metadata_Well"])[features], ordered, rtol=1e-4, atol=1e-4
+    )
+    write_gallery(few, tmp_path)
+    same(load_profiles(str(tmp_path), cpjump1), few)
+
+
+@pytest.mark.parametrize("lacks", ["everything", "control_type", "sample of DMSO"])
+def test_what_a_file_lacks_comes_from_the_screens_tables(few, tmp_path, cpjump1, lacks):
+    bare = few.copy()
+    annotation = [name for name in few if name.startswith("Metadata") and name[9:] not in ("Batch", "Plate", "Well")]
+    if lacks == "everything":
+        bare = bare.drop(columns=annotation)
+    elif lacks == "control_type":
+        bare["Metadata_control_type"] = None
+    else:  # as in the published files: DMSO wells without a name
+        bare.loc[bare["Metadata_broad_sample"] == "DMSO", "Metadata_broad_sample"] = np.nan
+    for (batch, plate), table in bare.groupby(["Metadata_Batch", "Metadata_Plate"]):
+        path = tmp_path / batch / plate / f"{plate}_normalized_feature_select_negcon_batch.parquet"
+        path.parent.mkdir(parents=True)
+        table.drop(columns="Metadata_Batch").to_parquet(path)
+    same(load_profiles(str(tmp_path), cpjump1), few)
+
+
+def test_dmso_wells_are_negative_controls_and_empty_wells_are_not(cpjump1):
+    wells = well_annotations(cpjump1)
+    per_plate = wells.groupby("Metadata_Plate")["Metadata_control_type"].apply(lambda kinds: (kinds == "negcon").sum())
+    modality = wells.groupby("Metadata_Plate")["Metadata_modality"].first()
+    # plates imaged in several batches count once a batch
+    imagings = wells.groupby("Metadata_Plate")["Metadata_Batch"].nunique()
+    assert set((per_plate / imagings)[modality == "compound"]) == {64}
+    assert set((per_plate / imagings)[modality != "compound"]) == {60}
+    empty = wells[wells["Metadata_broad_sample"] == ""]
+    assert set(empty["Metadata_control_type"]) == {""}
+    assert set(empty["Metadata_modality"]) == {"crispr", "orf"}
+
+
+def test_secondary_plates_and_reimagings_are_conditions_of_their_own(cpjump1):
+    wells = well_annotations(cpjump1)
+    plates = wells.drop_duplicates(["Metadata_Batch", "Metadata_Plate"])
+    assert (plates["Metadata_variant"] == "").sum() == 40
+    variants = set(plates["Metadata_variant"])
+    assert {"density_pct 80", "density_pct 120", "antibiotics Puromycin", "cell_line Cas9"} <= variants
+    assert "batch 2020_12_08_CPJUMP1_Bleaching imaging C" in variants
+    sizes = plates.groupby(["Metadata_modality", "Metadata_cell_type", "Metadata_timepoint", "Metadata_variant"]).size()
+    assert sizes.max() == 4
+
+
+def test_target_lists_are_the_screens(few, tmp_path, cpjump1):
+    write_gallery(few.assign(Metadata_target_list="WRONG"), tmp_path)
+    read = load_profiles(str(tmp_path), cpjump1)
+    assert (read["Metadata_target_list"] == "WRONG").sum() == (few["Metadata_target_list"] == "").sum()
+
+
+def test_a_folder_without_profiles_and_a_wrong_screen_are_refused(tmp_path, few, cpjump1):
+    with pytest.raises(NotFound, match="no profiles"):
+        load_profiles(str(tmp_path))
+    write_gallery(few.assign(Metadata_Batch="elsewhere", Metadata_Plate="P" + few["Metadata_Plate"]), tmp_path)
+    with pytest.raises(ConfigError, match="none of which is a primary plate"):
+        load_profiles(str(tmp_path), cpjump1)
+    assert len(load_profiles(str(tmp_path))) == len(few)
+
+
+def test_plates_of_a_batch_without_a_feature_do_not_lose_it_for_the_others(few, tmp_path):
+    first = few["Metadata_Plate"].iloc[0]
+    names = [name for name in few if not name.startswith("Metadata")]
+    for plate, table in few.groupby("Metadata_Plate"):
+        write_gallery(table.drop(columns=names[0]) if plate == first else table, tmp_path)
+    read = load_profiles(str(tmp_path))
+    assert read[names[0]].isna().sum() == 384
+    assert conditions(read) == [Condition("compound", "A549", "short"), Condition("orf", "A549", "short")]
+
+
+def test_the_scores_command_writes_one_table_a_task_and_returns_them(gallery, cpjump1, tmp_path):
+    tables = scores_command(str(gallery), cpjump1, "correct", str(tmp_path), ["sisters", "polypharmacology"])
+    assert {path.name for path in tmp_path.iterdir()} == {"sisters.parquet", "polypharmacology.parquet"}
+    written = pd.read_parquet(tmp_path / "sisters.parquet")
+    pd.testing.assert_frame_equal(written, tables["sisters"], check_dtype=False)
+    assert (written["mode"] == "correct").all()
+
+
+def test_equal_runs_write_equal_bytes(gallery, cpjump1, tmp_path):
+    for name in ("a", "b"):
+        scores_command(str(gallery), cpjump1, "published", str(tmp_path / name), ["detection"], seed=3)
+    for stem in ("detection", "detection_wells"):
+        assert (tmp_path / "a" / f"{stem}.parquet").read_bytes() == (tmp_path / "b" / f"{stem}.parquet").read_bytes()
+
+
+def test_the_contracts_columns_stand_in_every_score_table(few):
+    contract = [
+        "modality",
+        "cell_type",
+        "timepoint",
+        "label",
+        "n_queries",
+        "n_positives",
+        "n_candidates",
+        "mean_average_precision",
+        "p",
+        "q",
+        "p_min",
+        "retrieved",
+        "mode",
+    ]
+    for task in ("detection", "positions", "sisters"):
+        assert set(contract) <= set(run_task(task, few, null_size=100)[task])
+    assert {"average_precision", "well", "plate", "p", "q"} <= set(run_task("detection", few)["detection_wells"])
+
+
+def test_an_unknown_task_is_refused_with_the_choices(few):
+    with pytest.raises(ConfigError, match="detection, positions"):
+        run_task("retrieval", few)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_1samp, ttest_ind
+
+from pipeline.scores import Rules, mode_differences, run_task
+from pipeline.scores.summaries import counts, gene_family, polypharmacology, t_tests
+
+
+def classes(rows: list[tuple[str, float, float]], **front: str) -> pd.DataFrame:
+    """A score table of one condition: (label, mAP, expected AP) a row; NaN without a valid query."""
+    table = pd.DataFrame(rows, columns=["label", "mean_average_precision", "expected_average_precision"])
+    valid = table["mean_average_precision"].notna()
+    return table.assign(
+        n_queries=np.where(valid, 4, 0), retrieved=table["mean_average_precision"] > 0.5, mode="correct"
+    ).pipe(lambda rest: pd.concat([pd.DataFrame(front, index=rest.index), rest], axis=1))
+
+
+@pytest.fixture
+def tables() -> dict[str, pd.DataFrame]:
+    one = {"modality": "compound", "cell_type": "A549", "timepoint": "long"}
+    pair = {"cell_type": "A549", "compound_timepoint": "long"}
+    crispr, orf = (
+        [("a", 0.2, 0.1), ("b", 0.4, 0.1), ("c", 0.3, 0.1)],
+        [("a", 0.5, 0.4), ("b", 0.6, 0.5), ("c", 0.7, 0.4)],
+    )
+    return {
+        "detection": classes([("a", 0.9, 0.1), ("b", 0.2, 0.15), ("c", 0.4, 0.1), ("d", np.nan, np.nan)], **one),
+        "sisters": classes([("a", 0.6, 0.2), ("b", 0.1, 0.2)], **one),
+        "gene_compound": pd.concat(
+            [
+                classes(crispr, modality="crispr", gene_timepoint="short", **pair),
+                classes(orf, modality="orf", gene_timepoint="long", **pair),
+            ]
+        ),
+    }
+
+
+def test_correct_tests_the_excess_over_chance_and_published_the_plain_value(tables):
+    published = t_tests(tables, Rules("published"))["t_tests"].set_index(["test", "condition"])
+    correct = t_tests(tables, Rules())["t_tests"].set_index(["test", "condition"])
+    row = ("perturbation detection vs chance", "compound_long")
+    assert published.loc[row, "statistic"] == pytest.approx(ttest_1samp([0.9, 0.2, 0.4], 0).statistic)
+    assert correct.loc[row, "statistic"] == pytest.approx(ttest_1samp([0.8, 0.05, 0.3], 0).statistic)
+    assert correct.loc[row, "n"] == 3
+
+
+def test_crispr_against_orf_compares_what_is_left_after_chance(tables):
+    row = ("crispr vs orf gene-compound matching", "compound_long-crispr_short vs compound_long-orf_long")
+    published = t_tests(tables, Rules("published"))["t_tests"].set_index(["test", "condition"]).loc[row]
+    correct = t_tests(tables, Rules())["t_tests"].set_index(["test", "condition"]).loc[row]
+    assert published["statistic"] == pytest.approx(ttest_ind([0.2, 0.4, 0.3], [0.5, 0.6, 0.7]).statistic)
+    normalised = [(m - e) / (1 - e) for m, e in ((0.5, 0.4), (0.6, 0.5), (0.7, 0.4))]
+    assert correct["statistic"] == pytest.approx(ttest_ind([1 / 9, 3 / 9, 2 / 9], normalised).statistic)
+
+
+def test_the_primary_plates_give_the_52_tests_of_the_supplement(profiles, tables, cpjump1):
+    scores = run_task("t_tests", profiles, null_size=200)
+    printed = pd.read_csv(cpjump1.published / "t_tests.csv")
+    ours = scores["t_tests"]
+    assert set(zip(ours["condition"], ours["cell_type"], strict=True)) == set(
+        zip(printed["condition"], printed["cell_type"], strict=True)
+    )
+    assert len(ours) == 52
+
+
+def test_counts_leave_out_classes_without_a_valid_query_and_say_how_many(tables):
+    table = counts(tables, Rules())["counts"].set_index(["task", "condition"])
+    detected = table.loc[("replicate retrieval", "compound_long")]
+    assert (detected["n_classes"], detected["n_retrieved"], detected["n_without_positives"]) == (3, 1, 1)
+    assert ("gene compound retrieval", "compound_long-orf_long") in table.index
+
+
+def test_a_gene_family_is_the_symbol_up_to_its_first_digit():
+    assert [gene_family(gene) for gene in ("ADRA1A", "HTR2C", "KRAS", "S100B")] == ["ADRA", "HTR", "KRAS", "S"]
+
+
+def test_about_21_percent_of_compounds_hit_several_families(profiles):
+    table = polypharmacology(profiles, Rules())["polypharmacology"]
+    families = table.query("quantity == 'gene families per compound'")
+    assert families["count"].sum() == 306
+    assert families.query("value > 1")["count"].sum() == 65
+    assert families.query("value > 1")["percent"].sum() == pytest.approx(21.2, abs=0.05)
+
+
+def test_mode_differences_count_what_only_one_mode_retrieves(tables):
+    other = {name: table.assign(mode="published") for name, table in tables.items()}
+    other["detection"] = other["detection"].assign(retrieved=[False, True, True, False])
+    row = mode_differences(tables, other).set_index("task").loc["detection"]
+    assert (row["n_retrieved"], row["n_retrieved_other"], row["gained"], row["lost"]) == (1, 2, 2, 1)
+    assert (row["mode"], row["other_mode"]) == ("correct", "published")

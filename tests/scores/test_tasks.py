@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from pipeline.scores import TASKS, Rules, concatenate, conditions, run_task, run_unit, unit_key
+from tests.scores.small import screen
+
+
+@pytest.fixture(scope="module")
+def small() -> pd.DataFrame:
+    compounds = {"c1": "G|H", "c2": "G", "c3": "H", "c4": "I"}
+    guides = {"g1": "G", "g2": "G", "g3": "H", "g4": "H"}
+    return pd.concat(
+        [
+            screen(dict.fromkeys(compounds, 2.0), targets=compounds),
+            screen(dict.fromkeys(guides, 2.0), targets=guides, modality="crispr", timepoint="long"),
+        ],
+        ignore_index=True,
+    )
+
+
+def test_units_scored_apart_give_the_same_tables_as_the_whole(small):
+    whole = {name: run_task(name, small, null_size=200) for name in ("detection", "gene_compound", "directionality")}
+    rules = Rules(null_size=200)
+    for name, tables in whole.items():
+        parts = []
+        for unit in TASKS[name].units(conditions(small)):
+            # A worker holds the wells of its unit only.
+            mine = pd.concat([small[condition.rows(small)] for condition in unit])
+            parts.append(run_unit(name, mine, unit, rules, whole["detection"]))
+        together = concatenate(parts)
+        for stem, table in tables.items():
+            pd.testing.assert_frame_equal(together[stem], table)
+
+
+def test_units_have_keys_of_their_own(small):
+    keys = [unit_key(unit) for unit in TASKS["detection"].units(conditions(small))]
+    assert keys == ["compound_A549_short", "crispr_A549_long"]
+    assert unit_key(TASKS["gene_compound"].units(conditions(small))[0]) == "compound_A549_short+crispr_A549_long"
+
+
+@pytest.mark.parametrize("mode", ["correct", "published", "copairs"])
+def test_every_task_runs_on_a_small_screen_and_says_its_mode(small, mode):
+    tables: dict[str, pd.DataFrame] = {}
+    for name in TASKS:
+        if name != "umap":
+            made = run_task(name, small, mode=mode, null_size=200, tables=tables)
+            tables |= made
+            assert name in made
+    assert {mode} == set().union(*(set(table["mode"]) for table in tables.values() if len(table)))
+
+
+def test_a_screen_without_condition_columns_is_one_condition(small):
+    plain = small[small["Metadata_modality"] == "compound"]
+    plain = plain.drop(columns=["Metadata_modality", "Metadata_cell_type", "Metadata_timepoint", "Metadata_Batch"])
+    for name in ("detection", "positions", "variance", "sisters", "directionality", "counts", "t_tests"):
+        run_task(name, plain, null_size=100)
+    assert run_task("detection", plain)["detection"]["retrieved"].all()
+    assert [unit_key(unit) for unit in TASKS["detection"].units(conditions(plain))] == ["all"]
+
+
+def test_umap_places_every_well_and_twice_in_the_same_place(small):
+    tables = [run_task("umap", small)["umap"] for _ in range(2)]
+    pd.testing.assert_frame_equal(*tables)
+    assert len(tables[0]) == 8 * 4, "negative controls are not in the figure of all plates"
+    assert tables[0][["umap_1", "umap_2"]].notna().all().all()
