@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.cells import layout
 from pipeline.cells.plates import choose_plates
 from pipeline.errors import Incomplete, NotFound
 from pipeline.screen import Plate, well_position
 from pipeline.storage import Location, Storage, open_storage
+from pipeline.tables import decode_arrow, decode_table, encode_table
 
 
 def encode_image_table(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -33,7 +32,7 @@ def encode_image_table(rows: Iterable[Mapping[str, Any]]) -> bytes:
     columns = {name: pa.array([row.get(name) for row in rows]) for name in metadata}
     for name in sorted(names.difference(metadata)):
         columns[name] = pa.array(np.array([row.get(name, np.nan) for row in rows], np.float64) + 0.0)
-    return _parquet(pa.table(columns))
+    return encode_table(pa.table(columns))
 
 
 def put_image_measurements(storage: Storage, plate: Plate, well: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -48,7 +47,7 @@ def join_image_tables(storage: Storage, plate: Plate, wells: Iterable[str]) -> b
 
     def read(key: str) -> pa.Table:
         try:
-            return pq.read_table(io.BytesIO(storage.get(key)))
+            return decode_arrow(storage.get(key))
         except NotFound:
             raise Incomplete(
                 f"{plate} cannot be published: {key} is missing, although the ledger says the well is measured. "
@@ -57,7 +56,7 @@ def join_image_tables(storage: Storage, plate: Plate, wells: Iterable[str]) -> b
 
     with ThreadPoolExecutor(16) as pool:
         tables = list(pool.map(read, keys))
-    return _parquet(pa.concat_tables(tables, promote_options="default") if tables else pa.table({}))
+    return encode_table(pa.concat_tables(tables, promote_options="default") if tables else pa.table({}))
 
 
 def open_image_measurements(
@@ -70,10 +69,4 @@ def open_image_measurements(
     chosen = choose_plates(storage, plates)
     with ThreadPoolExecutor(16) as pool:
         tables = pool.map(lambda plate: storage.get(layout.image_table_key(plate)), chosen)
-    return pd.concat([pd.read_parquet(io.BytesIO(data)) for data in tables], ignore_index=True)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    return pd.concat([decode_table(data) for data in tables], ignore_index=True)

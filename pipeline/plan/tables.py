@@ -5,13 +5,11 @@ plan/sites/<batch>/<plate>.parquet   plan/wells.parquet   plan/plates.parquet   
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import NotFound
 from pipeline.images import ImageFile, planned_files
@@ -19,6 +17,7 @@ from pipeline.plan.gallery import TEXT
 from pipeline.plan.plan import KEYS, Plan
 from pipeline.screen import Plate
 from pipeline.storage import Storage
+from pipeline.tables import decode_arrow, encode_table
 
 
 class SitePlan(NamedTuple):
@@ -38,9 +37,9 @@ def write_plan(plan: Plan, storage: Storage) -> None:
     """Write all tables. The same plan gives the same bytes."""
     sites = dict(list(plan.sites.groupby(KEYS, sort=False)))
     for plate in plan.plate_list:
-        storage.put(sites_key(plate), encode(sites.get(plate, plan.sites.iloc[:0])))
+        storage.put(sites_key(plate), encode_table(sites.get(plate, plan.sites.iloc[:0])))
     for name in ("wells", "plates", "findings"):
-        storage.put(f"plan/{name}.parquet", encode(getattr(plan, name)))
+        storage.put(f"plan/{name}.parquet", encode_table(getattr(plan, name)))
 
 
 def read_sites(storage: Storage, plate: Plate) -> pd.DataFrame:
@@ -75,20 +74,9 @@ def sites_key(plate: Plate) -> str:
     return f"plan/sites/{plate.key}.parquet"
 
 
-def encode(table: pd.DataFrame) -> bytes:
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    # A schema of our own leaves out pandas' notes on the columns, which hold its version: equal tables, equal bytes.
-    fields = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in arrow.schema]
-    buffer = io.BytesIO()
-    pq.write_table(arrow.cast(pa.schema(fields)), buffer, compression="zstd")
-    return buffer.getvalue()
-
-
 def _read(storage: Storage, key: str) -> pa.Table:
     try:
-        # Not from BytesIO: Arrow's threads may still hold a Python file while the interpreter ends, which then hangs
-        # or aborts (apache/arrow issues 33975, 34314).
-        return pq.read_table(pa.BufferReader(storage.get(key)), use_threads=False)
+        return decode_arrow(storage.get(key))
     except NotFound:
         raise NotFound(f"{storage.location} holds no {key}: nothing was planned there. Run `plan` first.") from None
 

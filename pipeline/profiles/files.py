@@ -16,12 +16,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import NotFound
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
+from pipeline.tables import decode_table, encode_table
 
 #: level that is normalised -> level with the features selected from it
 SELECTED_LEVELS = {
@@ -94,16 +93,12 @@ def read_profile(storage: Storage, plate: Plate, level: str) -> pd.DataFrame:
 
 
 def write_profile(storage: Storage, plate: Plate, level: str, profiles: pd.DataFrame) -> None:
-    """Write one table. Equal tables are equal bytes: without pandas' notes on the columns, which hold its version."""
-    table = pa.Table.from_pandas(profiles, preserve_index=False).replace_schema_metadata(None)
-    data = io.BytesIO()
-    pq.write_table(table, data, compression="zstd", use_dictionary=False)
-    storage.put(profile_key(plate, level), data.getvalue())
+    storage.put(profile_key(plate, level), encode_table(profiles))
 
 
 def decode(data: bytes, key: str) -> pd.DataFrame:
     if key.endswith(".parquet"):
-        return pq.read_table(io.BytesIO(data)).to_pandas()
+        return decode_table(data)
     columns = pd.read_csv(io.BytesIO(data), compression="gzip", nrows=0).columns
     # Metadata stay text: names of plates that are numbers keep their zeros, and a sample called NA stays one.
     texts = [name for name in columns if name.startswith("Metadata_")]

@@ -1,0 +1,28 @@
+"""Tables as parquet bytes: equal tables are equal bytes."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def encode_table(table: pd.DataFrame | pa.Table) -> bytes:
+    """Parquet, without pandas' own notes on the columns, which hold its version."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False) if isinstance(table, pd.DataFrame) else table
+    # pandas has two kinds of text; a file has one.
+    fields = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in arrow.schema]
+    buffer = io.BytesIO()
+    pq.write_table(arrow.cast(pa.schema(fields)), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def decode_arrow(data: bytes) -> pa.Table:
+    # One thread: pyarrow's pool, once started, can abort the interpreter at its end (apache/arrow issue 34314).
+    return pq.read_table(pa.BufferReader(data), use_threads=False)
+
+
+def decode_table(data: bytes) -> pd.DataFrame:
+    return decode_arrow(data).to_pandas()
