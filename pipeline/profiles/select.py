@@ -132,30 +132,29 @@ def correlations(values: np.ndarray) -> np.ndarray:
     z[~is_there] = 0
     r = z.T @ z
     r /= max(len(z), 1)
-    partly = np.flatnonzero(~is_there.all(axis=0))
+    partly, others = np.flatnonzero(~is_there.all(axis=0)), np.arange(len(r))
     for start in range(0, len(partly), BLOCK):
         some = partly[start : start + BLOCK]
-        r[some] = _pairwise(z, is_there, some)
-        r[:, some] = r[some].T
+        for first in range(0, len(others), BLOCK):
+            other = others[first : first + BLOCK]
+            block = _pairwise(z[:, some], is_there[:, some], z[:, other], is_there[:, other])
+            r[np.ix_(some, other)] = block
+            r[np.ix_(other, some)] = block.T
+        others = np.setdiff1d(others, some, assume_unique=True)
     return np.clip(r, -1, 1, out=r)
 
 
-def _pairwise(z: np.ndarray, is_there: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """Rows `some` of the correlations, where each pair has wells of its own. `z`: mean 0, variance 1, 0 if missing."""
-    x, x_there = z[:, some].T, is_there[:, some].T.astype(np.float64)
-    rows = np.empty((len(some), z.shape[1]))
-    for start in range(0, z.shape[1], BLOCK):
-        others = slice(start, start + BLOCK)
-        y, y_there = z[:, others], is_there[:, others].astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            n = x_there @ y_there
-            mean_x, mean_y = x @ y_there / n, x_there @ y / n
-            square_x, square_y = x**2 @ y_there / n, x_there @ y**2 / n
-            variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
-            r = (x @ y / n - mean_x * mean_y) / np.sqrt(variance_x * variance_y)
-        vary = (variance_x > ROUNDING * square_x) & (variance_y > ROUNDING * square_y)
-        rows[:, others] = np.where(vary, r, np.nan)
-    return rows
+def _pairwise(x: np.ndarray, x_is_there: np.ndarray, y: np.ndarray, y_is_there: np.ndarray) -> np.ndarray:
+    """Correlations of each x with each y where every pair has wells of its own; missing values are 0."""
+    x, x_there, y_there = x.T, x_is_there.T.astype(np.float64), y_is_there.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        n = x_there @ y_there
+        mean_x, mean_y = x @ y_there / n, x_there @ y / n
+        square_x, square_y = x**2 @ y_there / n, x_there @ y**2 / n
+        variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
+        r = (x @ y / n - mean_x * mean_y) / np.sqrt(variance_x * variance_y)
+    vary = (variance_x > ROUNDING * square_x) & (variance_y > ROUNDING * square_y)
+    return np.where(vary, r, np.nan)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
