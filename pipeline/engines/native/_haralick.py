@@ -9,7 +9,8 @@ flat textures lose no digits.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from pipeline.engines.native.compiled import kernel
 
 FEATURES = (
     *("AngularSecondMoment", "Contrast", "Correlation", "Variance", "InverseDifferenceMoment", "SumAverage"),
@@ -23,12 +24,12 @@ DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1))
 N_LOG_N = np.concatenate([[0.0], np.arange(1, 4096) * np.log2(np.arange(1, 4096))])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@kernel
 def _n_log_n(n: int, table: np.ndarray) -> float:
-    return table[n] if n < table.size else n * np.log2(n)
+    return table[np.uint64(n)] if n < table.size else n * np.log2(n)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _features(
     squares: int,
     n_log_n: float,
@@ -95,7 +96,7 @@ def _features(
     out[12] = np.sqrt(max(0.0, 1.0 - np.exp(-2.0 * (2.0 * level - joint))))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _dense(
     counts: np.ndarray,
     width: int,
@@ -109,17 +110,18 @@ def _dense(
     """Fold `counts` with its transpose into the marginals, entry by entry, and clear it."""
     squares, n_log_n = 0, 0.0
     for a in range(first, width):
-        i = level_of[a]
+        # Unsigned indices need no test for one from the end, which would cost as much as the sums.
+        i = np.uint64(level_of[a])
         n = 2 * int(counts[a * width + a])
         row = n
         squares += n * n
         n_log_n += _n_log_n(n, table)
-        sums[2 * i] += n
+        sums[i + i] += n
         differences[0] += n
         for b in range(a + 1, width):
             # No test for zero: most of what is left after ranking is not, and a wrong guess costs more than it saves.
-            n = int(counts[a * width + b]) + int(counts[b * width + a])
-            j = level_of[b]
+            n = int(counts[np.uint64(a * width + b)]) + int(counts[np.uint64(b * width + a)])
+            j = np.uint64(level_of[np.uint64(b)])
             row += n
             marginal[j] += n
             squares += 2 * n * n
@@ -131,7 +133,7 @@ def _dense(
     return squares, n_log_n
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sparse(
     counts: np.ndarray,
     width: int,
@@ -165,12 +167,12 @@ def _sparse(
     return squares, n_log_n
 
 
-@njit(nogil=True, cache=True, inline="always")
+@kernel
 def _count(counts: np.ndarray, width: np.uint64, a: np.uint8, b: np.uint8) -> None:
     counts[np.uint64(a) * width + np.uint64(b)] += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def object_haralick(
     values: np.ndarray,
     places: np.ndarray,
@@ -237,7 +239,7 @@ def object_haralick(
     return out
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def image_haralick(levels: np.ndarray, steps: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Haralick features of a whole uint8 image, level 0 included: float64 (steps, 13), NaN where a step has no pair.
 

@@ -12,17 +12,16 @@ pattern recognition in astronomical imaging, ICIP 2007.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.sorting import rising_order
 from pipeline.engines.native.sums import BUFFER
 
 #: rounds computed together, so that one pixel's values fill one cache line
 LANES = 16
-UNSEEN = np.iinfo(np.int32).min
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def erode_by_cross(image: np.ndarray, out: np.ndarray) -> None:
     """Minimum over each pixel and its four neighbours."""
     height, width = image.shape
@@ -37,23 +36,48 @@ def erode_by_cross(image: np.ndarray, out: np.ndarray) -> None:
             to[x] = min(to[x], here[x + 1])
 
 
-@njit(nogil=True, cache=True)
+@kernel
+def higher_neighbours(ranks: np.ndarray) -> np.ndarray:
+    """Which of its four neighbours a pixel has to be joined to, being lower: uint8 bits in the order of `_steps`.
+
+    A neighbour beside is left out where the pixel is the lowest of a square of four: the other three are joined among
+    themselves by then, and the neighbour above or below is one of them.
+    """
+    height, width = ranks.shape
+    found = np.zeros((height, width), np.uint8)
+    for y in range(height):
+        here, to = ranks[y], found[y]
+        # At the border a row stands in for the one that is missing: no pixel is higher than itself.
+        above, below = ranks[max(y - 1, 0)], ranks[min(y + 1, height - 1)]
+        for x in range(width):
+            to[x] = np.uint8(above[x] > here[x]) | np.uint8(below[x] > here[x]) << 1
+        for side, first, last, bit in ((-1, 1, width, 2), (1, 0, width - 1, 3)):
+            for x in range(first, last):
+                rank = here[x]
+                is_joined = ((above[x] > rank) & (above[x + side] > rank)) | (
+                    (below[x] > rank) & (below[x + side] > rank)
+                )
+                to[x] |= np.uint8((here[x + side] > rank) & ~is_joined) << bit
+    return found
+
+
+@kernel
 def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The components of a float32 (y, x) image, every pixel standing for the one that it is the lowest of.
 
-    Returns `order` (int32, pixels by rising value), `parent` (int32, the lowest pixel of the next larger component;
-    the root is its own) and `radius` (int32, the largest diamond that fits into the component, at most `rounds`).
+    Returns `order` (uint32, pixels by rising value), `parent` (uint32, the lowest pixel of the next larger component;
+    the root is its own) and `radius` (uint8, the largest diamond that fits into the component, at most `rounds`).
     """
     height, width = image.shape
     n = image.size
     order = rising_order(image.ravel())
     # Equal pixels are told apart by their rank, so that the lowest pixel of an eroded neighbourhood is known by name:
     # it is the lowest of the component in which that diamond lies.
-    ranks = np.empty((height, width), np.int32)
+    ranks = np.empty((height, width), np.uint32)
     flat = ranks.ravel()
     for rank in range(n):
         flat[order[rank]] = rank
-    radius_of_rank = np.zeros(n, np.int32)
+    radius_of_rank = np.zeros(n, np.uint8)
     eroded, spare = ranks.copy(), np.empty_like(ranks)
     for k in range(1, rounds + 1):
         erode_by_cross(eroded, spare)
@@ -61,38 +85,25 @@ def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarr
         for lowest_rank in eroded.ravel():
             radius_of_rank[lowest_rank] = k
 
-    parent = np.empty(n, np.int32)
-    radius = np.empty(n, np.int32)
-    lowest = np.empty(n, np.int32)  # of a set's root: the lowest pixel of the set, which stands for the component
-    above = np.full(n, UNSEEN, np.int32)  # union-find: the next pixel towards the root; at a root, minus the size
-    for rank in range(n - 1, -1, -1):
+    higher = higher_neighbours(ranks).ravel()
+    steps = np.array([-width, width, -1, 1])
+    parent = np.empty(n, np.uint32)
+    radius = np.empty(n, np.uint8)
+    lowest = np.empty(n, np.uint32)  # of a set's root: the lowest pixel of the set, which stands for the component
+    above = np.empty(n, np.int32)  # union-find: the next pixel towards the root; at a root, minus the size of the set
+    for i in range(n):
+        rank = n - 1 - i
         p = order[rank]
-        y, x = p // width, p % width
         above[p], parent[p], radius[p] = -1, p, radius_of_rank[rank]
         root = p
         for side in range(4):
-            if side == 0:
-                if y == 0:
-                    continue
-                q = p - width
-            elif side == 1:
-                if x == 0:
-                    continue
-                q = p - 1
-            elif side == 2:
-                if x == width - 1:
-                    continue
-                q = p + 1
-            else:
-                if y == height - 1:
-                    continue
-                q = p + width
-            if above[q] == UNSEEN:
+            if not higher[p] >> side & 1:
                 continue
+            q = np.uint32(p + steps[side])
             while above[q] >= 0:
-                if above[above[q]] >= 0:
-                    above[q] = above[above[q]]
-                q = above[q]
+                if above[np.uint32(above[q])] >= 0:
+                    above[q] = above[np.uint32(above[q])]
+                q = np.uint32(above[q])
             if q == root:
                 continue
             component = lowest[q]
@@ -101,12 +112,12 @@ def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarr
             if above[q] < above[root]:
                 root, q = q, root
             above[root] += above[q]
-            above[q] = root
+            above[q] = np.int32(root)
         lowest[root] = p
     return order, parent, radius
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def reconstructions(
     values: np.ndarray, order: np.ndarray, parent: np.ndarray, radius: np.ndarray, first: int, out: np.ndarray
 ) -> None:
@@ -123,7 +134,7 @@ def reconstructions(
             out[p, lane] = value if first + lane <= largest else out[q, lane]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def float32_sums(rows: np.ndarray) -> np.ndarray:
     """Sums over the rows of a float32 (n, LANES) array, in the order of `sums.total`.
 
@@ -137,7 +148,7 @@ def float32_sums(rows: np.ndarray) -> np.ndarray:
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _pairwise_sums(rows: np.ndarray, out: np.ndarray) -> None:
     n = len(rows)
     if n > 128:
@@ -163,37 +174,70 @@ def _pairwise_sums(rows: np.ndarray, out: np.ndarray) -> None:
             out[lane] += rows[i, lane]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sums_in_objects(
-    rows: np.ndarray, y: np.ndarray, x: np.ndarray, pixels: np.ndarray, starts: np.ndarray
-) -> np.ndarray:
-    """Sums over objects of images mapped bilinearly to the objects' pixels: float64 (objects, LANES).
+    rows: np.ndarray, y: np.ndarray, x: np.ndarray, pixels: np.ndarray, owners: np.ndarray, sums: np.ndarray
+) -> None:
+    """Adds up images mapped bilinearly to the pixels of objects, in float64 `sums` (objects of all sets, LANES).
 
-    `rows`: float32 (y, x, LANES). `y`, `x`: float64, where each row and column of the label image lies in it; zero is
-    found outside. Interpolated values are rounded to float32 before they are added, as
-    `scipy.ndimage.map_coordinates` leaves them.
+    `rows`: float32 (y, x, LANES). `y`, `x`: float64, where each row and column of the label images lies in it; zero is
+    found outside. `pixels`: int64, flat indices that rise. `owners`: int32 (sets, pixels), whose each is, or -1.
+    Interpolated values are rounded to float32 before they are added, as `scipy.ndimage.map_coordinates` leaves them.
     """
     height, width = rows.shape[:2]
-    sums = np.zeros((starts.size - 1, LANES))
-    total = np.empty(LANES)
-    for k in range(starts.size - 1):
-        total[:] = 0
-        line, start, end = 0, 0, 0  # pixels from start to end lie on one line of the label image
-        for pixel in pixels[starts[k] : starts[k + 1]]:
-            if pixel >= end:
-                line = pixel // x.size
-                start, end = line * x.size, (line + 1) * x.size
-            row, column = y[line], x[pixel - start]
-            if not (0 <= row <= height - 1 and 0 <= column <= width - 1):
-                continue
-            top, left = int(row), int(column)
-            bottom, beside = min(top + 1, height - 1), min(left + 1, width - 1)
-            a, b = rows[top, left], rows[top, beside]
-            c, d = rows[bottom, left], rows[bottom, beside]
-            up, away = 1 - (row - top), 1 - (column - left)
-            down, right = 1 - up, 1 - away  # not row - top: scipy rounds its weights this way
-            for lane in range(LANES):
-                value = a[lane] * up * away + b[lane] * up * right + c[lane] * down * away + d[lane] * down * right
-                total[lane] += np.float64(np.float32(value))
-        sums[k] = total
-    return sums
+    flat = rows.reshape(height * width, LANES)
+    values = np.empty((x.size, LANES), np.float32)
+    first = 0
+    while first < pixels.size:  # all pixels of one line of the label images, then of the next
+        line = pixels[first] // x.size
+        last = first
+        while last < pixels.size and pixels[last] < (line + 1) * x.size:
+            column = x[pixels[last] - line * x.size]
+            if 0 <= y[line] <= height - 1 and 0 <= column <= width - 1:
+                _interpolate(flat, width, height, y[line], column, values[last - first])
+            else:
+                values[last - first] = 0
+            last += 1
+        for owner in owners:
+            start = first
+            while start < last:
+                end = start + 1
+                while end < last and owner[end] == owner[start]:
+                    end += 1
+                if owner[start] >= 0:
+                    _add_up(values[start - first : end - first], sums[owner[start]])
+                start = end
+        first = last
+
+
+@kernel
+def _interpolate(flat: np.ndarray, width: int, height: int, row: float, column: float, out: np.ndarray) -> None:
+    top, left = int(row), int(column)
+    bottom, beside = min(top + 1, height - 1), min(left + 1, width - 1)
+    # Unsigned, they need no test for an index from the end.
+    a, b = np.uint64(top * width + left), np.uint64(top * width + beside)
+    c, d = np.uint64(bottom * width + left), np.uint64(bottom * width + beside)
+    up, away = 1 - (row - top), 1 - (column - left)
+    down, right = 1 - up, 1 - away  # not row - top: scipy rounds its weights this way
+    for lane in range(LANES):
+        out[lane] = (
+            flat[a, lane] * up * away
+            + flat[b, lane] * up * right
+            + flat[c, lane] * down * away
+            + flat[d, lane] * down * right
+        )
+
+
+@kernel
+def _add_up(values: np.ndarray, sums: np.ndarray) -> None:
+    """Adds the rows of `values` to `sums`, eight at a time: each addition to `sums` waits for the one before."""
+    whole = len(values) // 8 * 8
+    for i in range(0, whole, 8):
+        for lane in range(LANES):
+            total = 0.0
+            for part in range(8):
+                total += values[np.uint64(i + part), lane]
+            sums[lane] += total
+    for i in range(whole, len(values)):
+        for lane in range(LANES):
+            sums[lane] += values[i, lane]

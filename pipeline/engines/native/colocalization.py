@@ -11,6 +11,7 @@ import scipy.linalg
 from numba import njit
 
 from pipeline.engines.native import sums
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.sorting import dense_ranks, ranks_among
 from pipeline.engines.native.workspace import Objects, Workspace
@@ -28,6 +29,8 @@ GROUPS = {
 BOTH_WAYS = ("K", "Manders", "RWC")
 #: pixels of an object that are looked at together, for all pairs, while they are in the cache
 BLOCK = 1024
+#: sums may be added in any order, which lets the compiler use vectors; NaN and infinity keep their meaning
+summing_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 Coefficients = dict[str, np.ndarray]
 
@@ -159,7 +162,7 @@ def _in_one_set(
     return found
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def object_sums(
     values: np.ndarray, ranks: np.ndarray, starts: np.ndarray, fraction: np.float32, pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -207,8 +210,7 @@ def object_sums(
     return of_image, of_pair
 
 
-# Sums may be added in any order: that is what lets the compiler use vectors. NaN and infinity keep their meaning.
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@summing_kernel
 def _mean_and_highest(values: np.ndarray) -> tuple[float, np.float32]:
     total, highest = 0.0, np.float32(-np.inf)
     for value in values:
@@ -217,7 +219,7 @@ def _mean_and_highest(values: np.ndarray) -> tuple[float, np.float32]:
     return total / max(values.size, 1), highest
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@summing_kernel
 def _prepare(
     values: np.ndarray, mean: float, threshold: np.float32, centred: np.ndarray, passes: np.ndarray
 ) -> tuple[float, float]:
@@ -230,7 +232,7 @@ def _prepare(
     return squares, above
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@summing_kernel
 def _block_sums(
     first: np.ndarray,
     second: np.ndarray,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
-from numba import njit
 
 from pipeline.engines.native import sums
 from pipeline.engines.native._spectrum import (
@@ -18,6 +17,7 @@ from pipeline.engines.native._spectrum import (
     reconstructions,
     sums_in_objects,
 )
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
 
@@ -35,8 +35,8 @@ def compile(settings: Settings) -> Granularity:
         if not 0 < value <= 1:
             settings.refuse(f'"{name}: {value}" is not above 0 and at most 1')
     for name, value in ((RADIUS, radius), (LENGTH, length)):
-        if value < 1:
-            settings.refuse(f'"{name}: {value}" is less than 1')
+        if not 1 <= value <= 255:
+            settings.refuse(f'"{name}: {value}" is not from 1 to 255')
     # CellProfiler measures the objects of the list also where "Measure within objects?" says No and hides it.
     objects = tuple(settings.names("Select objects to measure"))
     return Granularity(
@@ -65,68 +65,111 @@ class Granularity:
         return dict.fromkeys(("Image", *self.objects_in), names)
 
     def run(self, site: Workspace) -> None:
-        object_sets = [site.objects[name] for name in self.objects_in]
-        for image in self.images_in:
+        images = [site.images[name] for name in self.images_in]
+        labelled = LabelledPixels.of([site.objects[name] for name in self.objects_in], images[0].shape)
+        for name, image in zip(self.images_in, images, strict=True):
             whole, within = granularity(
-                site.images[image],
-                object_sets,
+                image,
+                labelled,
                 subsampling=self.subsampling,
                 background_subsampling=self.background_subsampling,
                 radius=self.radius,
                 length=self.length,
             )
             for k in range(self.length):
-                site.add_image(f"Granularity_{k + 1}_{image}", whole[k])
-                for name, values in zip(self.objects_in, within, strict=True):
-                    site.add(name, f"Granularity_{k + 1}_{image}", values[k])
+                site.add_image(f"Granularity_{k + 1}_{name}", whole[k])
+                for object_set, values in zip(self.objects_in, labelled.split(within[k]), strict=True):
+                    site.add(object_set, f"Granularity_{k + 1}_{name}", values)
+
+
+@dataclass(frozen=True)
+class LabelledPixels:
+    """All pixels that belong to an object of any set, so that one pass serves all sets.
+
+    `pixels`: int64, flat indices that rise. `owners`: int32 (sets, pixels), whose each is, counted through all sets, or
+    -1. `areas`: int64 (objects of all sets). `ends`: where in them each set but the last ends.
+    """
+
+    shape: tuple[int, ...]
+    pixels: np.ndarray
+    owners: np.ndarray
+    areas: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, object_sets: Sequence[Objects], shape: tuple[int, ...]) -> LabelledPixels:
+        if any(objects.segmented.shape != shape for objects in object_sets):
+            raise ValueError(f"the images are {shape} pixels, the objects {[o.segmented.shape for o in object_sets]}")
+        labels = [objects.segmented.ravel() for objects in object_sets]
+        pixels = np.flatnonzero(np.any([image > 0 for image in labels], axis=0)) if labels else np.empty(0, np.int64)
+        starts = np.cumsum([0, *(objects.count for objects in object_sets)])
+        owners = np.empty((len(labels), pixels.size), np.int32)
+        for image, start, to in zip(labels, starts, owners, strict=False):
+            found = image[pixels]
+            to[:] = np.where(found > 0, found + (start - 1), -1)
+        areas = np.concatenate([np.empty(0, np.int64), *(objects.areas for objects in object_sets)])
+        return cls(shape, pixels, owners, areas, starts[1:-1])
+
+    def split(self, values: np.ndarray) -> list[np.ndarray]:
+        """What belongs to each object set."""
+        return np.split(values, self.ends) if len(self.owners) else []
 
 
 def granularity(
     image: np.ndarray,
-    object_sets: Sequence[Objects],
+    labelled: LabelledPixels,
     *,
     subsampling: float,
     background_subsampling: float,
     radius: int,
     length: int,
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Granular spectrum of a float32 image: float64 (length) of the whole, (length, objects) of each object set.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Granular spectrum of a float32 image: float64, (length) of the whole and (length, objects of all sets).
 
     Percent of the mean that round k takes away. The mean at the start is that of the subsampled image without its
     background for the image, that of the image as it is for an object. Raises ValueError for an image one or two pixels
     high or wide, where CellProfiler divides by zero.
     """
-    if any(objects.segmented.shape != image.shape for objects in object_sets):
-        raise ValueError(
-            f"the image is {image.shape} pixels, the objects {[objects.segmented.shape for objects in object_sets]}"
-        )
+    if image.shape != labelled.shape:
+        raise ValueError(f"the images are {image.shape} and {labelled.shape} pixels")
     pixels, mask, shape = without_background(image, subsampling, background_subsampling, radius)
     order, parent, radius_of = component_tree(pixels, length)
     y, x = _stretched(image.shape, shape)
     image_means = [float(sums.mean(pixels.ravel() if mask is None else pixels[mask]))]
-    object_means = [[objects_mean(image, objects)] for objects in object_sets]
+    object_means = [
+        _sums_by_owner(image.ravel(), labelled.pixels, labelled.owners, labelled.areas.size) / labelled.areas
+    ]
     rows = np.empty((*pixels.shape, LANES), np.float32)
     for first in range(1, length + 1, LANES):
         rounds = min(LANES, length + 1 - first)
         reconstructions(pixels.ravel(), order, parent, radius_of, first, rows.reshape(-1, LANES))
         kept = rows.reshape(-1, LANES) if mask is None else rows[mask]
         image_means += [float(total) / len(kept) for total in float32_sums(kept)[:rounds]]
-        for objects, means in zip(object_sets, object_means, strict=True):
-            found = sums_in_objects(rows, y, x, objects.pixels, objects.starts)
-            means += list((found / objects.areas[:, None]).T[:rounds])
+        found = np.zeros((labelled.areas.size, LANES))
+        sums_in_objects(rows, y, x, labelled.pixels, labelled.owners, found)
+        object_means += list((found / labelled.areas[:, None]).T[:rounds])
 
     # The difference of two float32 means is rounded to float32 before it is divided.
-    whole = _losses(np.array(image_means, np.float32)).astype(float) * 100 / max(float(image_means[0]), EPSILON)
-    return whole, [_losses(np.array(means)) * 100 / np.maximum(means[0], EPSILON) for means in object_means]
+    whole = _losses(np.array(image_means, np.float32)).astype(float) * 100 / max(image_means[0], EPSILON)
+    return whole, _losses(np.array(object_means)) * 100 / np.maximum(object_means[0], EPSILON)
 
 
 def _losses(means: np.ndarray) -> np.ndarray:
     return means[:-1] - means[1:]
 
 
-def objects_mean(image: np.ndarray, objects: Objects) -> np.ndarray:
-    """Mean of the image in each object, float64; NaN where the object has no pixel."""
-    return sums_by_object(image.ravel(), objects.pixels, objects.starts) / objects.areas
+@kernel
+def _sums_by_owner(values: np.ndarray, pixels: np.ndarray, owners: np.ndarray, n_objects: int) -> np.ndarray:
+    found = np.zeros(n_objects + 1)  # the last takes what is nobody's, -1
+    for owner in owners:
+        total, current = 0.0, np.int32(-1)
+        for i in range(pixels.size):
+            if owner[i] != current:
+                found[current] += total
+                total, current = 0.0, owner[i]
+            total += values[pixels[i]]
+        found[current] += total
+    return found[:-1]
 
 
 def without_background(
@@ -174,16 +217,7 @@ def _stretched(
     return [np.arange(n) * ((to - 1) / (of - 1)) for n, to, of in zip(counts, small, large, strict=True)]
 
 
-@njit(nogil=True, cache=True)
-def sums_by_object(values: np.ndarray, pixels: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    sums = np.zeros(starts.size - 1)
-    for k in range(starts.size - 1):
-        for pixel in pixels[starts[k] : starts[k + 1]]:
-            sums[k] += values[pixel]
-    return sums
-
-
-@njit(nogil=True, cache=True)
+@kernel
 def bilinear(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Float32 image at these float64 rows and columns, 0 outside, as `scipy.ndimage.map_coordinates(order=1)`."""
     height, width = image.shape
@@ -210,7 +244,7 @@ def bilinear(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     return out
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def lowest_in_disk(image: np.ndarray, radius: int) -> np.ndarray:
     """Minimum over a disk (rows^2 + columns^2 <= radius^2) around each pixel, cut at the border of the image."""
     height, width = image.shape

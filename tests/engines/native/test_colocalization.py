@@ -106,7 +106,7 @@ def test_pixels_are_sorted_by_value_and_ties_by_place(pixels):
 def test_ranks_are_dense_among_all_pixels_and_among_some(pixels, data):
     ranks = dense_ranks(pixels)
     np.testing.assert_array_equal(ranks, rankdata(pixels, "dense") - 1)
-    some = np.array(data.draw(st.lists(st.integers(0, pixels.size - 1), min_size=1)))
+    some = np.array(data.draw(st.lists(st.integers(0, pixels.size - 1), min_size=1, unique=True)))
     np.testing.assert_array_equal(ranks_among(ranks, some), rankdata(pixels[some], "dense") - 1)
 
 
