@@ -272,7 +272,7 @@ class S3Storage:
             # With a KMS key the ETag is no MD5 although it looks like one.
             comparable = etag is not None and is_md5(etag) and "aws:kms" not in answer.get("ServerSideEncryption", "")
             if comparable and md5(data) != etag:
-                raise StorageError(f"{self._url(key)} arrived damaged: its MD5 is not {etag}", retry=True)
+                raise Changed(f"{self._url(key)} arrived damaged, again and again: its MD5 is not {etag}", retry=True)
             return data
 
         return self._ask(key, request)

@@ -8,6 +8,7 @@ that dies count the death as theirs.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,13 @@ class DaskExecutor:
         self.tasks_per_worker = tasks_per_worker
         dask.config.set(_SETTINGS)
         self._cluster = (
-            LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.ERROR,
+            )
             if cluster == "local"
             else None
         )

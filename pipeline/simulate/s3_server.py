@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.errors import Refused, StorageError
+from pipeline.storage import open_storage
 
 IMAGES, RESULTS = "images", "results"
 
@@ -61,6 +62,7 @@ class LocalS3:
         try:
             self.credentials_file = Path(self._run.name) / "credentials"
             self._start()
+            open_storage.cache_clear()  # clients of an earlier server have its port and keys
         except BaseException:
             self._stop()
             raise
