@@ -7,11 +7,17 @@ import pandas as pd
 
 from pipeline.engines.base import SiteMeasurements
 
-#: two values are equal within `RELATIVE` of the greater, or within the absolute limit of their family
+#: two values are equal within `RELATIVE` of the greater, or within `ABSOLUTE`
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
-#: differences of nearly equal means, in percent: only an absolute limit says something
-ABSOLUTE_OF = {"Granularity": 1e-6}
+#: what a feature begins with -> the absolute limit that holds for it, and why
+ABSOLUTE_OF = {
+    # Differences of nearly equal means, in percent; no relative limit holds for them.
+    "Granularity_": 1e-6,
+    # The root of a difference of entropies, which in flat objects is rounding: of 1e-15 it makes 3e-8.
+    "Texture_InfoMeas2_": 1e-7,
+}
+WITHOUT_RELATIVE = ("Granularity_",)
 
 COLUMNS = [
     *("object_set", "family", "columns", "values", "identical", "unequal_columns", "unequal_values"),
@@ -47,9 +53,9 @@ def is_equal(comparison: pd.DataFrame) -> bool:
     return not comparison[["unequal_values", "missing", "unexpected"]].to_numpy().any()
 
 
-def equal_values(ours: np.ndarray, theirs: np.ndarray, family: str) -> np.ndarray:
-    """bool, elementwise: equal within the limits of the family; NaN equals NaN, infinity itself."""
-    return _excess(ours, theirs, family) <= 1
+def equal_values(ours: np.ndarray, theirs: np.ndarray, feature: str) -> np.ndarray:
+    """bool, elementwise: equal within the limits of the feature; NaN equals NaN, infinity itself."""
+    return _excess(ours, theirs, feature) <= 1
 
 
 def _table(site: SiteMeasurements, name: str) -> dict[str, np.ndarray]:
@@ -65,12 +71,12 @@ def _by_family(columns: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray
     return families
 
 
-def _excess(ours: np.ndarray, theirs: np.ndarray, family: str) -> np.ndarray:
+def _excess(ours: np.ndarray, theirs: np.ndarray, feature: str) -> np.ndarray:
     """Difference over the limit: up to 1 is equal."""
+    absolute = next((limit for start, limit in ABSOLUTE_OF.items() if feature.startswith(start)), ABSOLUTE)
+    relative = 0.0 if feature.startswith(WITHOUT_RELATIVE) else RELATIVE
     with np.errstate(invalid="ignore", divide="ignore"):
-        limit = np.maximum(RELATIVE * np.maximum(np.abs(ours), np.abs(theirs)), ABSOLUTE)
-        if family in ABSOLUTE_OF:
-            limit = np.full_like(limit, ABSOLUTE_OF[family])
+        limit = np.maximum(relative * np.maximum(np.abs(ours), np.abs(theirs)), absolute)
         excess = np.abs(ours - theirs) / limit
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     return np.where(same, 0.0, np.where(np.isfinite(excess), excess, np.inf))
@@ -111,7 +117,7 @@ def _compare_family(
     a, b = (np.stack([table[feature] for feature in shared]) for table in (mine, other))
     if a.size == 0:
         return row
-    excess = _excess(a, b, family)
+    excess = np.stack([_excess(a[k], b[k], feature) for k, feature in enumerate(shared)])
     worst_column, worst_object = np.unravel_index(np.argmax(excess), excess.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         absolute = np.abs(a - b)

@@ -1,0 +1,137 @@
+"""The native engine as a whole: what it refuses, what it leaves out, that it holds nothing."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.engines import open_engine
+from pipeline.engines.native.registry import MODULES
+from pipeline.errors import CppipeError
+from tests.engines.native.synthetic import CHANNELS, blobs, with_neutral_illumination
+
+SCREENS = Path(__file__).parents[3] / "pipeline/screens"
+ANALYSIS = (SCREENS / "cpjump1/analysis.cppipe").read_text()
+
+
+def disabled(text: str, *modules: str) -> str:
+    """The pipeline with these modules switched off."""
+    return "\n".join(
+        line.replace("enabled:True", "enabled:False") if line.partition(":")[0] in modules else line
+        for line in text.split("\n")
+    )
+
+
+#: the analysis pipeline without its three slow modules
+LIGHT = disabled(ANALYSIS, "MeasureTexture", "MeasureGranularity", "MeasureColocalization")
+
+
+def test_every_registered_module_has_a_file_that_compiles_settings():
+    for file, revisions in MODULES.values():
+        assert (Path(__file__).parents[3] / f"pipeline/engines/native/{file}.py").is_file()
+        assert revisions
+
+
+@pytest.mark.parametrize("screen", sorted(path.parent.name for path in SCREENS.glob("*/analysis.cppipe")))
+def test_the_pipelines_of_our_own_screens_can_be_run(screen):
+    assert open_engine("native", SCREENS / screen / "analysis.cppipe").features
+
+
+def test_an_unknown_module_is_refused_by_name_with_the_way_out():
+    text = ANALYSIS.replace("MeasureObjectNeighbors:[", "MeasureObjectSkeleton:[", 1)
+
+    with pytest.raises(CppipeError, match=r"22 MeasureObjectSkeleton.*not supported.*`engine: cellprofiler` can"):
+        open_engine("native", text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("Threshold strategy:Global", "Threshold strategy:Adaptive", "16 IdentifyPrimaryObjects.*Adaptive"),
+        ("Calculate the advanced features?:No", "Calculate the advanced features?:Yes", "26 MeasureObjectSizeShape"),
+        ("    Operation:None", "    Operation:Standard Deviation", "3 ImageMath.*Standard Deviation"),
+        ("variable_revision_number:10", "variable_revision_number:9", "17 IdentifySecondaryObjects.*revision 9"),
+        ("Typical diameter of objects, in pixel units (Min,Max):10,75", "Typical diameter:10,75", "is missing"),
+        ("Neighbor distance:5", "Neighbor distance:five", '"Neighbor distance: five" is no number'),
+        (":Each", ":All: Across cycles", "14 CorrectIlluminationCalculate.*Give the illumination function as an image"),
+    ],
+)
+def test_an_unsupported_setting_is_refused_when_the_pipeline_is_opened(old, new, named):
+    assert old in ANALYSIS
+
+    with pytest.raises(CppipeError, match=named):
+        open_engine("native", ANALYSIS.replace(old, new, 1))
+
+
+def test_objects_that_no_enabled_module_makes_are_named():
+    with pytest.raises(CppipeError, match=r"18 IdentifyTertiaryObjects reads the objects 'Cells'"):
+        open_engine("native", disabled(ANALYSIS, "IdentifySecondaryObjects"))
+
+
+def test_a_drawn_image_that_is_measured_is_refused_and_one_that_is_not_is_left_out():
+    assert open_engine("native", ANALYSIS).left_out["29 OverlayOutlines"] == "nothing reads CellOutlines"
+    text = ANALYSIS.replace("Select images to measure:AGP,", "Select images to measure:NucleiOutlines, AGP,", 1)
+    moved = re.sub(r"(OverlayOutlines:\[module_num:28.*?\n\n)", "", text, flags=re.DOTALL)
+    drawing = re.search(r"OverlayOutlines:\[module_num:28.*?\n\n", text, flags=re.DOTALL)
+    assert drawing is not None
+    text = moved.replace("MeasureColocalization:[", drawing[0] + "MeasureColocalization:[", 1)
+
+    with pytest.raises(CppipeError, match=r"OverlayOutlines.*a later module reads the image"):
+        open_engine("native", text)
+
+
+def test_a_pipeline_that_measures_nothing_is_refused():
+    modules = {line.partition(":")[0] for line in ANALYSIS.split("\n") if line[:1].isalpha() and ":[" in line}
+
+    with pytest.raises(CppipeError, match="No module of this pipeline measures anything"):
+        open_engine("native", disabled(ANALYSIS, *(modules - {"ImageMath"})))
+
+
+def test_limits_of_the_other_engine_are_ignored_and_unknown_ones_refused():
+    open_engine("native", LIGHT, time_limit_seconds=5, memory_limit_gb=1, recycle_after_sites=2)
+
+    with pytest.raises(TypeError, match="threads"):
+        open_engine("native", LIGHT, threads=2)
+
+
+def test_sites_measured_at_once_in_threads_come_out_as_one_after_another():
+    sites = [with_neutral_illumination(blobs(seed, (90 + 10 * seed, 100), 12)) for seed in range(4)]
+    engine = open_engine("native", LIGHT)
+
+    alone = [engine.measure(site) for site in sites]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(engine.measure, sites * 3))
+
+    for k, measured in enumerate(together):
+        for name, objects in alone[k % 4].objects.items():
+            np.testing.assert_array_equal(measured.objects[name].values, objects.values)
+            np.testing.assert_array_equal(measured.labels[name], alone[k % 4].labels[name])
+        assert measured.image == alone[k % 4].image
+
+
+def test_images_given_are_not_written_to():
+    site = with_neutral_illumination(blobs(3, (80, 90), 9))
+    before = {name: image.copy() for name, image in site.items()}
+
+    open_engine("native", LIGHT).measure(site)
+
+    for name, image in site.items():
+        np.testing.assert_array_equal(image, before[name])
+
+
+def test_float_images_are_taken_as_they_are_and_bytes_are_scaled_by_their_maximum():
+    site = with_neutral_illumination(blobs(5, (80, 90), 9, np.uint8))
+    engine = open_engine("native", LIGHT)
+    floats = {
+        name: image.astype(np.float64) / 255 if image.dtype == np.uint8 else image for name, image in site.items()
+    }
+
+    of_bytes, of_floats = engine.measure(site), engine.measure(floats)
+
+    assert of_bytes.objects["Nuclei"].values.shape[0] > 0
+    np.testing.assert_array_equal(of_bytes.objects["Cells"].values, of_floats.objects["Cells"].values)
+    assert CHANNELS[0] == "DNA"

@@ -1,0 +1,107 @@
+"""Illumination correction against plain loops, scikit-image, and the functions CellProfiler computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.filters
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engines.native import smoothing
+from pipeline.engines.native.across import illumination_functions
+from pipeline.engines.native.apply_illumination import correct
+from pipeline.engines.native.calculate_illumination import block_minima, disk_median, rescaled, smooth_blocks
+from pipeline.errors import CppipeError
+from tests.engines.native.sites import _reference_images, images, shapes
+
+SCREEN = Path(__file__).parents[3] / "pipeline/screens/cpjump1"
+
+
+@given(st.data(), st.integers(1, 9))
+def test_a_block_holds_the_minimum_of_nearly_equal_shares_of_the_image(data, size):
+    image = data.draw(images(data.draw(shapes(1, 30))))
+
+    minima, rows, columns = block_minima(image, size)
+
+    height, width = image.shape
+    assert minima.shape == (max(height // size, 1), max(width // size, 1))
+    assert rows.tolist() == [int(y * (minima.shape[0] / height)) for y in range(height)]
+    for i in range(minima.shape[0]):
+        for j in range(minima.shape[1]):
+            assert minima[i, j] == image[np.ix_(rows == i, columns == j)].min()
+    expanded = np.ascontiguousarray(minima[np.ix_(rows, columns)])
+    np.testing.assert_array_equal(smooth_blocks(image, size, 3.0), smoothing.smooth(expanded, 3.0))
+
+
+@given(st.data(), st.integers(1, 9))
+def test_the_median_in_a_disk_is_scikit_images_rank_median(data, radius):
+    shape = data.draw(shapes(1, 25))
+    steps = (data.draw(images(shape)) * np.float32(65535)).astype(np.uint16)
+    reach = np.arange(-radius, radius + 1)
+    disk = (reach[:, None] ** 2 + reach**2 <= radius**2).astype(np.uint8)
+
+    # Values up to 16 bits make scikit-image warn that its histogram is slow.
+    expected = skimage.filters.rank.median(steps, disk) if steps.max() < 4096 else plain_median(steps, disk)
+    np.testing.assert_array_equal(disk_median(steps, radius), expected)
+
+
+def plain_median(steps: np.ndarray, disk: np.ndarray) -> np.ndarray:
+    """The upper of two middle values, among the pixels of the window that lie in the image."""
+    radius = disk.shape[0] // 2
+    offsets = np.argwhere(disk) - radius
+    result = np.empty_like(steps)
+    for (y, x), _ in np.ndenumerate(steps):
+        inside = [
+            steps[y + dy, x + dx] for dy, dx in offsets if 0 <= y + dy < steps.shape[0] and 0 <= x + dx < steps.shape[1]
+        ]
+        result[y, x] = sorted(inside)[len(inside) // 2]
+    return result
+
+
+def test_rescaling_divides_by_the_value_above_the_darkest_two_percent():
+    function = np.arange(100, dtype=np.float32).reshape(10, 10)
+
+    scaled = rescaled(function, "Yes")
+
+    assert scaled.min() == 1  # 99 positive values; the second darkest, 2, is the robust minimum
+    assert scaled[9, 9] == np.float32(99) / np.float32(2)
+    assert rescaled(function, "No") is function
+    assert rescaled(function, "Median")[0, 0] == 0
+
+
+@pytest.mark.parametrize(("divide", "expected"), [(True, [[0.5, 1.0, np.inf]]), (False, [[0, 0.5, 0.75]])])
+def test_dividing_and_subtracting_by_hand(divide, expected):
+    image = np.array([[0.5, 1.0, 0.75]], np.float32)
+    function = np.array([[1.0, 0.5, 0.0]], np.float32)
+
+    assert correct(image, function, divide, True, True).tolist() == np.minimum(expected, 1).tolist()
+    if divide:
+        assert correct(image, function, divide, False, False).tolist() == [[0.5, 2.0, np.inf]]
+
+
+def test_a_pipeline_without_a_function_of_all_sites_is_refused():
+    text = (SCREEN / "analysis.cppipe").read_text()
+
+    with pytest.raises(CppipeError, match="All: Across cycles"):
+        illumination_functions(text, [])
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_the_illumination_pipeline_gives_cellprofilers_functions_bit_for_bit(shared_data):
+    sites = [
+        {f"Orig{channel}": image[:, ::step] for channel, image in _reference_images(shared_data, run).items()}
+        for run in ("BR00117035_A01_s1", "BR00143976_C03_s3")
+        for step in (1, -1)
+    ]
+    made = illumination_functions((SCREEN / "illumination.cppipe").read_text(), sites)
+
+    with np.load(shared_data / "reference" / "illumination_small.npz") as small:
+        for name in (name for name in small.files if name.startswith("small_")):
+            ours = name.removeprefix("small_").replace("LowZBF", "LzBF").replace("HighZBF", "HzBF")
+            np.testing.assert_array_equal(made[ours], small[name], err_msg=name)
+    with np.load(shared_data / "reference" / "illumination_full.npz") as full:
+        np.testing.assert_array_equal(made["UpsampledIllumDNA"], full["IllumDNA"])

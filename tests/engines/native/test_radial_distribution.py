@@ -1,0 +1,142 @@
+"""Radial distributions against plain loops, centrosome's propagation, and CellProfiler's results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from centrosome.propagate import propagate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engines.native import labels
+from pipeline.engines.native.radial_distribution import (
+    WEDGES,
+    Geometry,
+    Rings,
+    count_sectors,
+    distance_within,
+    distribution,
+)
+from pipeline.engines.native.ties import last_maxima
+from pipeline.engines.native.workspace import Objects
+from pipeline.errors import CppipeError
+from tests.engines.native.sites import (
+    assert_same_as_cellprofiler,
+    images,
+    label_images,
+    reference_runs,
+    reference_site,
+    shapes,
+    step,
+)
+
+# The engine runs its steps with NumPy's warnings off: black objects divide by zero.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+SETTINGS = """
+Select images to measure:{images}
+Hidden:3
+Hidden:1
+Hidden:0
+Calculate intensity Zernikes?:None
+Maximum zernike moment:9
+Select objects to measure:Nuclei
+Object to use as center?:These objects
+Select objects to use as centers:None
+Select objects to measure:Cytoplasm
+Object to use as center?:{centre}
+Select objects to use as centers:None
+Select objects to measure:Cells
+Object to use as center?:These objects
+Select objects to use as centers:None
+Scale the bins?:Yes
+Number of bins:4
+Maximum radius:100
+"""
+
+
+@given(st.data())
+def test_the_way_to_the_centre_is_as_long_as_centrosomes(data):
+    shape = data.draw(shapes())
+    objects = Objects.of(data.draw(label_images(shape)))
+    centres = last_maxima(
+        labels.squared_distance(objects.segmented).ravel(), objects.segmented.ravel(), objects.pixels, objects.starts
+    )
+
+    found = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
+
+    for k in np.flatnonzero(objects.areas):
+        mask = objects.segmented == k + 1
+        seed = np.zeros(shape, np.int32)
+        seed.flat[centres[k]] = 1
+        reached, distance = propagate(np.zeros(shape), seed, mask, 1)
+        expected = np.where(reached, distance, -1)[mask]
+        np.testing.assert_array_equal(found[objects.starts[k] : objects.starts[k + 1]], expected)
+
+
+def plain(image: np.ndarray, sector_of: dict[int, int], rings: Rings) -> tuple[list, list, list]:
+    """FracAtD, MeanFrac and RadialCV of one object, ring by ring; `sector_of`: by flat pixel."""
+    n_rings = rings.number if rings.scaled else rings.number + 1
+    pixels = [(sector, image.flat[pixel]) for pixel, sector in sector_of.items() if sector >= 0]
+    total, area = sum(value for _, value in pixels), len(pixels)
+    fractions, means, variations = [], [], []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for ring in range(n_rings):
+            inside = [(sector % WEDGES, value) for sector, value in pixels if sector // WEDGES == ring]
+            fraction = np.float64(sum(value for _, value in inside)) / total
+            fractions.append(fraction)
+            means.append(fraction / (len(inside) / area + np.finfo(float).eps))
+            wedges = [
+                np.mean([value for w, value in inside if w == wedge])
+                for wedge in range(WEDGES)
+                if any(w == wedge for w, _ in inside)
+            ]
+            variations.append(np.std(wedges) / np.mean(wedges) if wedges and np.mean(wedges) else 0.0)
+    return fractions, means, variations
+
+
+@given(st.data(), st.sampled_from([Rings(4, True, 100), Rings(3, False, 5)]))
+def test_fractions_and_variation_are_those_of_rings_and_wedges(data, rings):
+    shape = data.draw(shapes())
+    image, objects = data.draw(images(shape)), Objects.of(data.draw(label_images(shape)))
+
+    sectors = Geometry.of(objects).sectors(rings)
+    found = distribution(image, objects, sectors, count_sectors(sectors, objects.starts, rings.number + 1))
+
+    for k in np.flatnonzero(objects.areas):
+        here = slice(objects.starts[k], objects.starts[k + 1])
+        sector_of = dict(zip(objects.pixels[here].tolist(), sectors[here].tolist(), strict=True))
+        expected = plain(image, sector_of, rings)
+        for measured, values in zip(found, expected, strict=True):
+            np.testing.assert_allclose(measured[k, : len(values)], values, rtol=2e-5, atol=1e-6)
+
+
+def test_rings_and_wedges_of_a_square_by_hand():
+    objects = Objects.of(np.pad(np.ones((5, 5), np.int32), 1))
+
+    sectors = Geometry.of(objects).sectors(Rings(2, True, 100)).reshape(5, 5)
+
+    assert sectors[2, 2] // WEDGES == 0  # the centre
+    assert (sectors[[0, 0, 4, 4], [0, 4, 0, 4]] // WEDGES == 1).all()  # the corners
+    assert (sectors[2] % WEDGES).tolist() == [0, 0, 0, 2, 2]  # left and right of the centre
+    assert (sectors[:, 2] % WEDGES).tolist() == [4, 4, 0, 5, 5]  # above and below it
+
+
+def test_other_centres_are_refused_by_name():
+    with pytest.raises(CppipeError, match=r"Centers of other objects.*engine: cellprofiler"):
+        step(
+            "MeasureObjectIntensityDistribution",
+            6,
+            SETTINGS.format(images="DNA", centre="Centers of other objects"),
+        )
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("run", reference_runs())
+def test_real_sites_have_cellprofilers_values(shared_data, run):
+    site = reference_site(shared_data, run)
+    workspace = site.workspace()
+    names = "AGP, Brightfield, DNA, ER, HighZBF, LowZBF, Mito, RNA"
+    step("MeasureObjectIntensityDistribution", 6, SETTINGS.format(images=names, centre="These objects")).run(workspace)
+
+    assert_same_as_cellprofiler(workspace, site.measured, "RadialDistribution_")
