@@ -12,7 +12,7 @@ import tifffile
 from pipeline.engines import Engine, SiteMeasurements, open_engine
 from pipeline.errors import CppipeError, EngineError
 
-KINDS = ["cellprofiler"]
+KINDS = ["cellprofiler", "native"]
 
 ANALYSIS = Path(__file__).parents[2] / "pipeline/screens/cpjump1/analysis.cppipe"
 CHANNELS = ("DNA", "ER", "RNA", "AGP", "Mito", "Brightfield", "LowZBF", "HighZBF")
