@@ -80,6 +80,7 @@ class Colocalization:
         return declared
 
     def run(self, site: Workspace) -> None:
+        site.check_shapes(*self.images_in, *self.objects_in)
         images = [site.images[name] for name in self.images_in]
         if self.wants_images:
             for pair, (first, second) in zip(self.pairs, combinations(images, 2), strict=True):
@@ -111,11 +112,6 @@ def in_objects(
     Manders and RWC where both images reach `threshold` percent of their maximum in the object. Ranks, for RWC, are
     among all pixels of the object set. NaN where a coefficient is zero by zero.
     """
-    if any(image.shape != objects.segmented.shape for image in images for objects in object_sets):
-        raise ValueError(
-            f"the images are {[image.shape for image in images]} pixels, "
-            f"the objects {[objects.segmented.shape for objects in object_sets]}"
-        )
     # Sorted once an image, for all object sets.
     labelled = np.zeros(images[0].size, bool)
     for objects in object_sets:
@@ -263,8 +259,6 @@ def _block_sums(
 
 def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coefficients:
     """Coefficients of two whole float32 images, with CellProfiler's float32 sums and strict thresholds."""
-    if first.shape != second.shape:
-        raise ValueError(f"two images of {first.shape} and {second.shape} pixels cannot be compared pixel by pixel")
     f, s = first.ravel(), second.ravel()
     above_f, above_s = (
         f > np.float32(threshold * float(f.max()) / 100),

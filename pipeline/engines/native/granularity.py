@@ -65,11 +65,11 @@ class Granularity:
         return dict.fromkeys(("Image", *self.objects_in), names)
 
     def run(self, site: Workspace) -> None:
-        images = [site.images[name] for name in self.images_in]
-        labelled = LabelledPixels.of([site.objects[name] for name in self.objects_in], images[0].shape)
-        for name, image in zip(self.images_in, images, strict=True):
+        site.check_shapes(*self.images_in, *self.objects_in)
+        labelled = LabelledPixels.of([site.objects[name] for name in self.objects_in])
+        for name in self.images_in:
             whole, within = granularity(
-                image,
+                site.images[name],
                 labelled,
                 subsampling=self.subsampling,
                 background_subsampling=self.background_subsampling,
@@ -90,16 +90,13 @@ class LabelledPixels:
     -1. `areas`: int64 (objects of all sets). `ends`: where in them each set but the last ends.
     """
 
-    shape: tuple[int, ...]
     pixels: np.ndarray
     owners: np.ndarray
     areas: np.ndarray
     ends: np.ndarray
 
     @classmethod
-    def of(cls, object_sets: Sequence[Objects], shape: tuple[int, ...]) -> LabelledPixels:
-        if any(objects.segmented.shape != shape for objects in object_sets):
-            raise ValueError(f"the images are {shape} pixels, the objects {[o.segmented.shape for o in object_sets]}")
+    def of(cls, object_sets: Sequence[Objects]) -> LabelledPixels:
         labels = [objects.segmented.ravel() for objects in object_sets]
         pixels = np.flatnonzero(np.any([image > 0 for image in labels], axis=0)) if labels else np.empty(0, np.int64)
         starts = np.cumsum([0, *(objects.count for objects in object_sets)])
@@ -108,7 +105,7 @@ class LabelledPixels:
             found = image[pixels]
             to[:] = np.where(found > 0, found + (start - 1), -1)
         areas = np.concatenate([np.empty(0, np.int64), *(objects.areas for objects in object_sets)])
-        return cls(shape, pixels, owners, areas, starts[1:-1])
+        return cls(pixels, owners, areas, starts[1:-1])
 
     def split(self, values: np.ndarray) -> list[np.ndarray]:
         """What belongs to each object set."""
@@ -130,8 +127,6 @@ def granularity(
     background for the image, that of the image as it is for an object. Raises ValueError for an image one or two pixels
     high or wide, where CellProfiler divides by zero.
     """
-    if image.shape != labelled.shape:
-        raise ValueError(f"the images are {image.shape} and {labelled.shape} pixels")
     pixels, mask, shape = without_background(image, subsampling, background_subsampling, radius)
     order, parent, radius_of = component_tree(pixels, length)
     y, x = _stretched(image.shape, shape)

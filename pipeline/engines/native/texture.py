@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -45,43 +46,33 @@ class Texture:
 
     images_out = objects_out = ()
 
-    def features(self) -> dict[str, list[str]]:
-        names = [
-            self._name(feature, image, scale, direction)
+    @cached_property
+    def _names(self) -> list[str]:
+        return [
+            f"Texture_{feature}_{image}_{scale}_{direction:02d}_{self.grey_levels}"
             for feature in FEATURES
             for image in self.images_in
             for scale in self.scales
             for direction in range(len(DIRECTIONS))
         ]
-        return dict.fromkeys((*(("Image",) if self.wants_images else ()), *self.objects_in), names)
 
-    def _name(self, feature: str, image: str, scale: int, direction: int) -> str:
-        return f"Texture_{feature}_{image}_{scale}_{direction:02d}_{self.grey_levels}"
+    def features(self) -> dict[str, list[str]]:
+        return dict.fromkeys((*(("Image",) if self.wants_images else ()), *self.objects_in), self._names)
 
     def run(self, site: Workspace) -> None:
-        levels = {image: grey_levels(site.images[image], self.grey_levels) for image in self.images_in}
+        site.check_shapes(*self.images_in, *self.objects_in)
+        levels = [grey_levels(site.images[image], self.grey_levels) for image in self.images_in]
         if self.wants_images:
-            for image in self.images_in:
-                self._add(site, "Image", image, texture_of_image(levels[image], self.scales)[None])
+            found = np.stack([texture_of_image(image, self.scales) for image in levels])
+            for name, value in zip(self._names, np.moveaxis(found, -1, 0).ravel(), strict=True):
+                site.add_image(name, value)
         for object_set in self.objects_in:
             objects = site.objects[object_set]
-            for image, values in zip(
-                self.images_in,
-                texture_of_objects([levels[image] for image in self.images_in], objects, self.scales),
-                strict=True,
-            ):
-                self._add(site, object_set, image, _without_gaps(values, objects.areas))
-
-    def _add(self, site: Workspace, object_set: str, image: str, values: np.ndarray) -> None:
-        columns = np.ascontiguousarray(values.transpose(3, 1, 2, 0))
-        for f, feature in enumerate(FEATURES):
-            for s, scale in enumerate(self.scales):
-                for direction in range(len(DIRECTIONS)):
-                    name = self._name(feature, image, scale, direction)
-                    if object_set == "Image":
-                        site.add_image(name, columns[f, s, direction, 0])
-                    else:
-                        site.add(object_set, name, columns[f, s, direction])
+            columns = np.empty((len(FEATURES), len(levels), len(self.scales), len(DIRECTIONS), objects.count))
+            for i, values in enumerate(texture_of_objects(levels, objects, self.scales)):
+                columns[:, i] = _without_gaps(values, objects.areas).transpose(3, 1, 2, 0)
+            for name, column in zip(self._names, columns.reshape(len(self._names), objects.count), strict=True):
+                site.add(object_set, name, column)
 
 
 def grey_levels(image: np.ndarray, count: int = 256) -> np.ndarray:
@@ -120,8 +111,6 @@ def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple
     Pixels of level 0 do not count. Zero where any direction of a scale finds no pair of pixels.
     """
     height, width = objects.segmented.shape
-    if any(image.shape != (height, width) for image in levels):
-        raise ValueError(f"the images are {[image.shape for image in levels]} pixels, the objects {(height, width)}")
     margin = max(scales)
     stride = width + 2 * margin
     rows, columns = np.divmod(objects.pixels, width)
