@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError, NotFound
@@ -18,6 +19,7 @@ from pipeline.scores.load import load_profiles
 from pipeline.scores.rules import Rules
 from pipeline.scores.tasks import TASKS, Unit, concatenate, run_unit, unit_key
 from pipeline.scores.wells import conditions
+from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_table, encode_table
 
@@ -44,11 +46,15 @@ def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
     """Compute one score for one unit of conditions and store its tables; none where no plate has profiles to score."""
     run = open_run(results)
     wanted = units(run, score)[unit]
+    wells = read_wells(run.storage)
+    mine = wells[np.logical_or.reduce([condition.rows(wells) for condition in wanted])]
+    plates = {Plate(*row) for row in mine[["Metadata_Batch", "Metadata_Plate"]].itertuples(index=False)}
     try:
-        profiles = load_profiles(results.join("profiles"), plates=run.plates)
+        profiles = load_profiles(results.join("profiles"), plates=plates & set(run.plates))
     except NotFound as error:  # no plate has cells in its negative controls; the record of each plate says so
         return {"why": str(error)}
-    earlier = {name: read_score(run.storage, name) for name in _tables(run.storage)}
+    needed = tuple(TASKS[score].needs)
+    earlier = {name: read_score(run.storage, name) for name in _tables(run.storage) if name.startswith(needed)}
     rules = Rules(run.config.scores.mode, run.config.scores.seed)
     for name, table in run_unit(score, profiles, wanted, rules, earlier).items():
         run.storage.put(f"scores/parts/{score}/{unit}/{name}.parquet", encode_table(table))

@@ -125,6 +125,8 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
     order = order[((meta["Metadata_broad_sample"] != "") | (meta["Metadata_control_type"] == "negcon"))[order]]
     meta = meta.loc[order].reset_index(drop=True)
     names = np.array(feature_names(rows))
+    if not len(names):
+        raise ConfigError("These profiles have metadata but no features. Give the table with the features.")
     features = rows[names].to_numpy(dtype=float)[order]
 
     is_finite = np.isfinite(features)
@@ -167,5 +169,3 @@ def _check(profiles: pd.DataFrame) -> None:
             f"These profiles have no column {', '.join(missing)}. Annotate them with the plate map and the "
             "perturbation table, or name their screen, so that the columns can come from its tables."
         )
-    if not feature_names(profiles):
-        raise ConfigError("These profiles have metadata but no features. Give the table with the features.")

@@ -109,3 +109,10 @@ def test_wells_without_sample_are_no_queries(profiles):
 def test_profiles_without_annotation_are_refused_with_the_columns_that_lack(profiles):
     with pytest.raises(ConfigError, match="Metadata_control_type"):
         conditions(profiles.drop(columns="Metadata_control_type"))
+
+
+def test_profiles_without_features_have_conditions_and_no_scores(profiles):
+    meta = profiles.filter(like="Metadata")
+    assert conditions(meta) == [A549]
+    with pytest.raises(ConfigError, match="no features"):
+        detection(meta, A549, Rules())

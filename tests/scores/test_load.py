@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +11,15 @@ from pipeline.scores import Condition, conditions, load_profiles, run_task, scor
 from pipeline.scores.annotations import well_annotations
 from pipeline.screen import Plate
 from pipeline.simulate.profiles import simulate_profiles, write_gallery
+from pipeline.simulate.s3_server import LocalS3
+from pipeline.storage import Location, open_storage
 
 BATCH = "2020_11_04_CPJUMP1"
-#: Two ORF plates of A549 48 h and two of compounds, A549 24 h
-ORF_PLATES = [Plate(BATCH, "BR00117020"), Plate(BATCH, "BR00117021")]
 
 
 @pytest.fixture(scope="module")
 def few(cpjump1):
+    """Two plates of compounds and two of ORFs, A549, short."""
     wells = well_annotations(cpjump1)
     chosen = wells[(wells["Metadata_cell_type"] == "A549") & (wells["Metadata_timepoint"] == "short")]
     chosen = chosen[(chosen["Metadata_Batch"] == BATCH) & (chosen["Metadata_variant"] == "")]
@@ -162,3 +165,17 @@ def test_the_contracts_columns_stand_in_every_score_table(few):
 def test_an_unknown_task_is_refused_with_the_choices(few):
     with pytest.raises(ConfigError, match="detection, positions"):
         run_task("retrieval", few)
+
+
+def test_profiles_are_read_from_s3_and_scores_written_there(few, cpjump1, tmp_path, monkeypatch):
+    with LocalS3() as server:
+        for name, value in server.environment("worker").items():
+            monkeypatch.setenv(name, value)
+        here = Location(url="s3://results/workspace", endpoint=server.endpoint, region="us-east-1")
+        write_gallery(few, tmp_path)
+        for path in tmp_path.rglob("*.parquet"):
+            open_storage(here).put(f"profiles/{path.relative_to(tmp_path).as_posix()}", path.read_bytes())
+        same(load_profiles(here, cpjump1), few)
+        tables = scores_command(here, cpjump1, "correct", here.join("scores"), ["polypharmacology"])
+        written = pd.read_parquet(io.BytesIO(open_storage(here).get("scores/polypharmacology.parquet")))
+        pd.testing.assert_frame_equal(written, tables["polypharmacology"], check_dtype=False)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.scores import run_task, stage
+from pipeline.scores.load import load_profiles
+from pipeline.screen import Plate
+from pipeline.simulate.profiles import write_gallery
+from pipeline.storage import Location, open_storage
+from tests.scores.small import screen
+
+WANTED = ("gene_compound", "pairs", "counts")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run whose profiles are there: two compound plates, two plates of guides."""
+    compounds, guides = {"c1": "G|H", "c2": "G", "c3": "H", "c4": "I"}, {"g1": "G", "g2": "G", "g3": "H", "g4": "H"}
+    profiles = pd.concat(
+        [
+            screen(dict.fromkeys(compounds, 2.0), targets=compounds, n_plates=2),
+            screen(dict.fromkeys(guides, 2.0), targets=guides, n_plates=2, modality="crispr", timepoint="long"),
+        ],
+        ignore_index=True,
+    )
+    write_gallery(profiles, tmp_path / "profiles")
+    location = Location(url=str(tmp_path))
+    plates = profiles[["Metadata_Batch", "Metadata_Plate"]].drop_duplicates()
+    run = SimpleNamespace(
+        storage=open_storage(location),
+        plates=[Plate(*row) for row in plates.itertuples(index=False)],
+        config=SimpleNamespace(scores=SimpleNamespace(mode="correct", seed=0)),
+        profiles=profiles,
+    )
+    monkeypatch.setattr(stage, "open_run", lambda _: run)
+    monkeypatch.setattr(stage, "read_wells", lambda _: profiles.filter(like="Metadata"))
+    return run
+
+
+def test_scores_come_after_what_they_need_and_once():
+    ordered = stage.in_order(["counts", "pairs"])
+    assert len(set(ordered)) == len(ordered)
+    for earlier, later in (("detection", "sisters"), ("sisters", "counts"), ("directionality", "pairs")):
+        assert ordered.index(earlier) < ordered.index(later)
+    with pytest.raises(ConfigError, match="no score 'pair'"):
+        stage.in_order(["pair"])
+
+
+def test_units_scored_by_tasks_give_the_tables_of_one_call(run):
+    location = run.storage.location
+    for score in stage.in_order(WANTED):
+        for unit in stage.units(run, score):
+            stage.score_unit(location, score, unit)
+        stage.finish_score(location, score)
+    for name in ("detection", "detection_wells", *WANTED):
+        expected = run_task(name.removesuffix("_wells"), run.profiles)[name]
+        pd.testing.assert_frame_equal(stage.open_scores(location, name), expected, check_dtype=False)
+
+
+def test_a_task_reads_the_plates_of_its_own_conditions_only(run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        stage, "load_profiles", lambda *args, **named: asked.append(named["plates"]) or load_profiles(*args, **named)
+    )
+    stage.score_unit(run.storage.location, "detection", "crispr_A549_long")
+    assert asked == [{plate for plate in run.plates if plate.plate.startswith("crispr")}]
+
+
+def test_without_negative_controls_there_is_nothing_to_score(run, monkeypatch):
+    monkeypatch.setattr(
+        stage, "read_wells", lambda _: run.profiles.filter(like="Metadata").assign(Metadata_control_type="")
+    )
+    assert stage.units(run, "detection") == {}
