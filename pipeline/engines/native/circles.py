@@ -15,69 +15,75 @@ from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.ties import first_minima
 
 
-@kernel
 def enclosing_circles(hull: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(centres (objects, 2), radii (objects)) of convex hulls; float64, row before column.
 
-    `hull`: int (points, 2), row and column, object after object. `counts`: points of each object.
+    `hull`: int64 (points, 2), row and column, object after object. `counts`: points of each object.
     A circle of two points is their diameter, of one point has radius 0, of none a centre of NaN.
     """
-    n = counts.size
-    starts = np.zeros(n + 1, np.int64)
-    starts[1:] = np.cumsum(counts)
-    centres, radii = np.full((n, 2), np.nan), np.zeros(n)
-    is_open = np.zeros(n, np.bool_)
-    for k in range(n):
-        first = starts[k]
-        if counts[k] == 1:
-            centres[k, 0], centres[k, 1] = hull[first, 0], hull[first, 1]
-        elif counts[k] == 2:
-            for axis in range(2):
-                centres[k, axis] = (hull[first, axis] + hull[first + 1, axis]) / 2
-            dy, dx = centres[k, 0] - hull[first, 0], centres[k, 1] - hull[first, 1]
-            radii[k] = np.sqrt(dy**2 + dx**2)
-        else:
-            is_open[k] = counts[k] > 2
-    # A side S0-S1 of each hull, and all other points seen from it.
-    side = np.empty((n, 2), np.int64)
-    side[:, 0], side[:, 1] = starts[:-1], starts[:-1] + 1
-    points, owners = np.empty(len(hull), np.int64), np.empty(len(hull), np.int64)
-    at_point, at_s0, at_s1 = np.empty(len(hull)), np.empty(len(hull)), np.empty(len(hull))
+    starts = np.append(0, np.cumsum(counts))
+    centres, radii = np.full((counts.size, 2), np.nan), np.zeros(counts.size)
+    is_open = counts > 2
+    # A side S0-S1 of each hull; all other points are seen from it.
+    side = np.stack([starts[:-1], np.minimum(starts[:-1] + 1, np.maximum(starts[1:] - 1, 0))], axis=1)
+    has_points = counts > 0
+    first, last = (hull[side[has_points, k]].astype(np.float64) for k in (0, 1))
+    centres[has_points] = (first + last) / 2
+    radii[has_points] = np.sqrt(((centres[has_points] - first) ** 2).sum(axis=1))
+    radii[is_open] = 0
+    centres[is_open] = np.nan
     while is_open.any():
-        seen = 0
-        for k in range(n):
-            if not is_open[k]:
-                continue
-            s0, s1 = side[k]
-            for point in range(starts[k], starts[k + 1]):
-                if point != s0 and point != s1:
-                    at_s1[seen] = angle(hull, s1, s0, point)
-                    at_s0[seen] = angle(hull, s0, s1, point)
-                    at_point[seen] = np.pi - at_s1[seen] - at_s0[seen]
-                    points[seen], owners[seen] = point, k
-                    seen += 1
-        narrowest = first_minima(at_point[:seen], owners[:seen], n)
-        for k in range(n):
-            if not is_open[k]:
-                continue
-            s0, s1 = side[k]
-            best = narrowest[k]
-            if at_point[best] >= np.pi / 2:
-                dy, dx = float(hull[s0, 0] - hull[s1, 0]), float(hull[s0, 1] - hull[s1, 1])
-                for axis in range(2):
-                    centres[k, axis] = (float(hull[s0, axis]) + float(hull[s1, axis])) / 2
-                radii[k] = np.sqrt(dy**2 + dx**2) / 2
-                is_open[k] = False
-            elif at_s1[best] <= np.pi / 2 and at_s0[best] <= np.pi / 2:
-                centres[k, 0], centres[k, 1] = circumcentre(hull, s0, s1, points[best])
-                dy, dx = hull[s0, 0] - centres[k, 0], hull[s0, 1] - centres[k, 1]
-                radii[k] = np.sqrt(dy**2 + dx**2)
-                is_open[k] = False
-            elif at_s0[best] > np.pi / 2:
-                side[k, 0] = points[best]
-            else:
-                side[k, 1] = points[best]
+        points, owners, angles = angles_seen(hull, starts, side, is_open)
+        order = np.unique(angles[0], return_inverse=True)[1].astype(np.uint32)
+        narrowest = first_minima(order, owners, counts.size)
+        turn(hull, points, angles, narrowest, side, is_open, centres, radii)
     return centres, radii
+
+
+@kernel
+def angles_seen(hull, starts, side, is_open):
+    """Of all points but S0 and S1 of the open hulls: their index, their hull, and the angles at them, S0 and S1."""
+    points, owners = np.empty(len(hull), np.int64), np.empty(len(hull), np.int64)
+    angles = np.empty((3, len(hull)))
+    n = 0
+    for k in range(is_open.size):
+        if not is_open[k]:
+            continue
+        s0, s1 = side[k, 0], side[k, 1]
+        for point in range(starts[k], starts[k + 1]):
+            if point != s0 and point != s1:
+                angles[1, n], angles[2, n] = angle(hull, s0, s1, point), angle(hull, s1, s0, point)
+                angles[0, n] = np.pi - angles[2, n] - angles[1, n]
+                points[n], owners[n] = point, k
+                n += 1
+    return points[:n], owners[:n], angles[:, :n]
+
+
+@kernel
+def turn(hull, points, angles, narrowest, side, is_open, centres, radii):
+    """Close the hulls whose circle is found, and turn the sides of the others, in place."""
+    right = np.pi / 2
+    for k in range(is_open.size):
+        if not is_open[k]:
+            continue
+        s0, s1 = side[k, 0], side[k, 1]
+        best = narrowest[k]
+        at_point, at_s0, at_s1 = angles[0, best], angles[1, best], angles[2, best]
+        if at_point >= right:
+            dy, dx = float(hull[s0, 0] - hull[s1, 0]), float(hull[s0, 1] - hull[s1, 1])
+            centres[k, 0] = (float(hull[s0, 0]) + float(hull[s1, 0])) / 2
+            centres[k, 1] = (float(hull[s0, 1]) + float(hull[s1, 1])) / 2
+            radii[k] = np.sqrt(dy**2 + dx**2) / 2
+            is_open[k] = False
+        elif not (at_point > right or at_s0 > right or at_s1 > right):
+            centres[k, 0], centres[k, 1] = circumcentre(hull, s0, s1, points[best])
+            dy, dx = hull[s0, 0] - centres[k, 0], hull[s0, 1] - centres[k, 1]
+            radii[k] = np.sqrt(dy**2 + dx**2)
+            is_open[k] = False
+        elif at_s0 > right:
+            side[k, 0] = points[best]
+        else:
+            side[k, 1] = points[best]
 
 
 @kernel

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.keys import sort_bytes, sort_keys, value_of
+from pipeline.engines.native.keys import sort_bytes, sort_keys, values_of
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects, Workspace, pixels_by_label
@@ -130,7 +130,6 @@ def measure_objects(values, keys, raster, width, pixels, starts, result) -> None
     for k in range(starts.size - 1):
         longest = max(longest, starts[k + 1] - starts[k])
     ordered, spare = np.empty(longest, np.uint32), np.empty(longest, np.uint32)
-    sorted_values = np.empty(longest, np.float32)
     for k in range(starts.size - 1):
         mine = pixels[starts[k] : starts[k + 1]]
         n = mine.size
@@ -152,17 +151,16 @@ def measure_objects(values, keys, raster, width, pixels, starts, result) -> None
             difference = np.float64(values[mine[at]]) - mean
             squares += difference * difference
         sort_bytes(ordered[:n], spare[:n])
-        for at in range(n):
-            sorted_values[at] = value_of(ordered[at])
+        sorted_values = values_of(ordered[:n])
         result[0, k], result[1, k], result[2, k] = total, mean, np.sqrt(squares / n)
         result[3, k], result[4, k] = sorted_values[0], sorted_values[n - 1]
         centre_x, centre_y = moment_x / total, moment_y / total
         off_x, off_y = sum_x / n - centre_x, sum_y / n - centre_y
         result[10, k] = np.sqrt(off_x * off_x + off_y * off_y)
-        result[11, k] = quantile(sorted_values[:n], 0.25)
-        result[12, k] = quantile(sorted_values[:n], 0.5)
-        result[13, k] = median_deviation(sorted_values[:n], result[12, k])
-        result[14, k] = quantile(sorted_values[:n], 0.75)
+        result[11, k] = quantile(sorted_values, 0.25)
+        result[12, k] = quantile(sorted_values, 0.5)
+        result[13, k] = median_deviation(sorted_values, result[12, k])
+        result[14, k] = quantile(sorted_values, 0.75)
         result[15, k], result[16, k] = centre_x, centre_y
         result[17, k] = 0 / total  # the third coordinate of a flat image; NaN where all is black
 
@@ -203,7 +201,11 @@ def quantile(ordered: np.ndarray, fraction: float) -> float:
 def median_deviation(ordered: np.ndarray, median: float) -> float:
     """`quantile(sorted |value - median|, 1/2)`, walking outwards from the median."""
     n = ordered.size
-    above = np.searchsorted(ordered, np.float32(median))
+    above = n // 2  # the median lies at or beside it
+    while above > 0 and ordered[above - 1] >= median:
+        above -= 1
+    while above < n and ordered[above] < median:
+        above += 1
     below = above - 1
     place = n * 0.5
     at = int(place)

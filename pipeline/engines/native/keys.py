@@ -53,8 +53,8 @@ def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
 
 
 @kernel
-def value_of(key):
-    """The float32 of which `sort_keys` made this key."""
-    bits = np.empty(1, np.uint32)
-    bits[0] = key ^ np.uint32(0x80000000) if key >> np.uint32(31) else ~key
-    return bits.view(np.float32)[0]
+def values_of(keys: np.ndarray) -> np.ndarray:
+    """The float32 values of which `sort_keys` made these keys, in their place."""
+    for k in range(keys.size):
+        keys[k] = keys[k] ^ np.uint32(0x80000000) if keys[k] >> np.uint32(31) else ~keys[k]
+    return keys.view(np.float32)

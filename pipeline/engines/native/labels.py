@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.workspace import pixels_by_label
 
 
 @kernel
@@ -64,34 +65,23 @@ def overlap(parents: np.ndarray, children: np.ndarray, n_parents: int, n_childre
 
     0 where a child lies outside all parents.
     """
-    of_child = np.zeros(n_children + 1, np.int64)
-    for child in children.ravel():
-        of_child[child] += 1
-    starts = np.zeros(n_children + 2, np.int64)
-    starts[2:] = np.cumsum(of_child[1:])
-    pixels = np.empty(starts[-1], np.int64)
-    place = starts[:-1].copy()
     flat_parents, flat_children = parents.ravel(), children.ravel()
-    for k in range(flat_children.size):
-        child = flat_children[k]
-        if child > 0:
-            pixels[place[child]] = flat_parents[k]
-            place[child] += 1
+    pixels, starts = pixels_by_label(flat_children, n_children)
     shared = np.zeros(n_parents + 1, np.int64)
     best = np.zeros(n_children, np.int64)
-    for child in range(1, n_children + 1):
-        mine = pixels[starts[child] : starts[child + 1]]
-        for parent in mine:
-            shared[parent] += 1
-        for parent in mine:
+    for k in range(n_children):
+        for at in range(starts[k], starts[k + 1]):
+            shared[flat_parents[pixels[at]]] += 1
+        for at in range(starts[k], starts[k + 1]):
+            parent = flat_parents[pixels[at]]
             if parent > 0 and (
-                best[child - 1] == 0
-                or shared[parent] > shared[best[child - 1]]
-                or (shared[parent] == shared[best[child - 1]] and parent < best[child - 1])
+                best[k] == 0
+                or shared[parent] > shared[best[k]]
+                or (shared[parent] == shared[best[k]] and parent < best[k])
             ):
-                best[child - 1] = parent
-        for parent in mine:
-            shared[parent] = 0
+                best[k] = parent
+        for at in range(starts[k], starts[k + 1]):
+            shared[flat_parents[pixels[at]]] = 0
     return best
 
 
@@ -122,22 +112,23 @@ def fill_holes(labels: np.ndarray, *, only_background: bool = False) -> np.ndarr
 
 
 @kernel
-def neighbouring(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The regions on either side of every step between two 4-neighbours, repeated ones left out where cheap."""
+def neighbouring(regions: np.ndarray) -> np.ndarray:
+    """int64 (2, steps): the regions on either side of steps between two 4-neighbours; repeats left out where cheap."""
     height, width = regions.shape
-    first, second = [np.int64(0) for _ in range(0)], [np.int64(0) for _ in range(0)]
+    pairs = np.empty((2, 2 * height * width), np.int64)
+    n_pairs = 0
     for y in range(height):
         for x in range(width):
             here = regions[y, x]
             if x + 1 < width and regions[y, x + 1] != here:
-                first.append(np.int64(here))
-                second.append(np.int64(regions[y, x + 1]))
+                pairs[0, n_pairs], pairs[1, n_pairs] = here, regions[y, x + 1]
+                n_pairs += 1
             if y + 1 < height and regions[y + 1, x] != here:
                 if x > 0 and regions[y, x - 1] == here and regions[y + 1, x - 1] == regions[y + 1, x]:
                     continue
-                first.append(np.int64(here))
-                second.append(np.int64(regions[y + 1, x]))
-    return np.array(first), np.array(second)
+                pairs[0, n_pairs], pairs[1, n_pairs] = here, regions[y + 1, x]
+                n_pairs += 1
+    return pairs[:, :n_pairs]
 
 
 @kernel
@@ -214,7 +205,7 @@ def squared_distance(labels: np.ndarray) -> np.ndarray:
             if labels[y, x] != 0:
                 below = result[y + 1, x] + 1 if labels[y, x] == labels[y + 1, x] else 1
                 result[y, x] = min(result[y, x], below)
-    if result.min() == far and (labels == labels[0, 0]).all():
+    if is_filled(labels):
         for y in range(height):
             for x in range(width):
                 result[y, x] = (y + 1) * (y + 1) + x * x
@@ -244,6 +235,15 @@ def squared_distance(labels: np.ndarray) -> np.ndarray:
                 v = vertex[piece]
                 result[y, at] = (at - v) * (at - v) + line[v]
     return result
+
+
+@kernel
+def is_filled(labels: np.ndarray) -> bool:
+    """Whether one label fills the image."""
+    n_others = 0
+    for label in labels.ravel():
+        n_others += label == 0 or label != labels[0, 0]
+    return n_others == 0
 
 
 @kernel

@@ -124,8 +124,8 @@ class IdentifyPrimaryObjects:
         distance = None
         if self.declump == "Shape":
             # A place far from the edge may lie beside a hole, so that holes are filled for this purpose.
-            inside = clumps > 0 if self.fill_after else labels.fill_holes(clumps) > 0
-            heights = distance = np.sqrt(labels.squared_distance(inside)) + uniform_noise(image.shape)
+            inside = clumps if self.fill_after else labels.fill_holes(clumps)
+            heights = distance = distance_inside(inside > 0) + uniform_noise(image.shape)
         else:
             heights = smoothed_for_maxima(image, self.smoothing_filter)
         seeds, count = numbered_maxima(heights, clumps, max(1.0, self.suppression - 0.5))
@@ -133,9 +133,14 @@ class IdentifyPrimaryObjects:
             relief = np.float32(1) - image
         else:
             if distance is None:
-                distance = np.sqrt(labels.squared_distance(clumps > 0))
+                distance = distance_inside(clumps > 0)
             relief = distance.max() - distance
         return watershed(relief, seeds, clumps > 0), count
+
+
+def distance_inside(mask: np.ndarray) -> np.ndarray:
+    """float64 (y, x): Euclidean distance to the nearest pixel outside the mask."""
+    return np.sqrt(labels.squared_distance(mask.astype(np.int32)))
 
 
 @lru_cache(maxsize=2)

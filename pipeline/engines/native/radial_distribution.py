@@ -103,7 +103,7 @@ class Geometry:
         to_edge = labels.squared_distance(objects.segmented).ravel()
         flat = objects.segmented.ravel()
         # The centre is the pixel farthest from the edge; of equal ones the last in numpy's order of the whole image.
-        centres = last_maxima(to_edge, flat, objects.pixels, objects.starts)
+        centres = last_maxima(to_edge.view(np.uint32), flat, objects.pixels, objects.starts)
         to_centre = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
         wedges = wedges_around(centres, objects.pixels, objects.starts, objects.segmented.shape[1])
         return cls(to_edge[objects.pixels], to_centre, wedges)
@@ -183,12 +183,12 @@ def wedges_around(centres, pixels, starts, width) -> np.ndarray:
 @kernel
 def count_sectors(sectors, starts, n_rings) -> np.ndarray:
     """int64 (objects, rings, wedges): pixels."""
-    counts = np.zeros((starts.size - 1, n_rings * WEDGES), np.int64)
+    counts = np.zeros((starts.size - 1, n_rings, WEDGES), np.int64)
     for k in range(starts.size - 1):
-        for sector in sectors[starts[k] : starts[k + 1]]:
-            if sector >= 0:
-                counts[k, sector] += 1
-    return counts.reshape(starts.size - 1, n_rings, WEDGES)
+        for at in range(starts[k], starts[k + 1]):
+            if sectors[at] >= 0:
+                counts[k, sectors[at] // WEDGES, sectors[at] % WEDGES] += 1
+    return counts
 
 
 def distribution(

@@ -195,13 +195,9 @@ def perimeters(segmented, pixels, starts):
             or padded[at + wide] != label
         ):
             border[at] = label
-    weights = np.zeros(50)
-    weights[np.array([5, 7, 15, 17, 25, 27])] = 1
-    weights[np.array([21, 33])] = np.sqrt(2.0)
-    weights[np.array([13, 23])] = (1 + np.sqrt(2.0)) / 2
     perimeter, euler = np.zeros(n), np.zeros(n)
     for k in range(n):
-        counts = np.zeros(50, np.int64)
+        straight_steps, oblique_steps, bends = 0, 0, 0
         label = np.int32(k + 1)
         quads = 0
         for pixel in pixels[starts[k] : starts[k + 1]]:
@@ -231,8 +227,14 @@ def perimeters(segmented, pixels, starts):
                 + np.int64(border[below - 1] == label)
                 + np.int64(border[below + 1] == label)
             )
-            counts[1 + 2 * straight + 10 * oblique] += 1
-        perimeter[k] = np.sum(counts * weights)
+            code = 1 + 2 * straight + 10 * oblique
+            if code in (5, 7, 15, 17, 25, 27):
+                straight_steps += 1
+            elif code in (21, 33):
+                oblique_steps += 1
+            elif code in (13, 23):
+                bends += 1
+        perimeter[k] = straight_steps + oblique_steps * np.sqrt(2.0) + bends * ((1 + np.sqrt(2.0)) / 2)
         euler[k] = quads // 48
     return perimeter, euler
 
@@ -306,26 +308,30 @@ def convex_areas(hull, counts):
     result = np.zeros(counts.size)
     start = 0
     for k in range(counts.size):
-        corners = hull[start : start + counts[k]]
-        start += counts[k]
-        if counts[k] == 0:
+        end = start + counts[k]
+        if end == start:
             continue
-        top, bottom = corners[:, 0].min(), corners[:, 0].max()
+        top = bottom = hull[start, 0]
+        for i in range(start, end):
+            top, bottom = min(top, hull[i, 0]), max(bottom, hull[i, 0])
         left = np.full(bottom - top + 1, np.int64(1) << 40)
         right = np.full(bottom - top + 1, -(np.int64(1) << 40))
         # The hull of all diamonds is bounded by sides of the hull of corners, moved by half a pixel up, down, left or
         # right, and by sides of diamonds at its corners: a row reaches from the first to the last it meets of these.
-        for i in range(counts[k]):
-            y0, x0 = 2 * corners[i - 1, 0], 2 * corners[i - 1, 1]
-            y1, x1 = 2 * corners[i, 0], 2 * corners[i, 1]
+        for i in range(start, end):
+            before = i - 1 if i > start else end - 1
+            y0, x0 = 2 * hull[before, 0], 2 * hull[before, 1]
+            y1, x1 = 2 * hull[i, 0], 2 * hull[i, 1]
             span(y0, x0 - 1, y1, x1 - 1, top, left, right)
             span(y0, x0 + 1, y1, x1 + 1, top, left, right)
             span(y0 - 1, x0, y1 - 1, x1, top, left, right)
             span(y0 + 1, x0, y1 + 1, x1, top, left, right)
-            for sy, sx in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-                span(y1, x1 + sx, y1 + sy, x1, top, left, right)
+            for up in (-1, 1):
+                for sideways in (-1, 1):
+                    span(y1, x1 + sideways, y1 + up, x1, top, left, right)
         for row in range(bottom - top + 1):
             result[k] += max(0, right[row] - left[row] + 1)
+        start = end
     return result
 
 

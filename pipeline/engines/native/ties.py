@@ -42,9 +42,8 @@ def last_maxima(keys: np.ndarray, labels: np.ndarray, pixels: np.ndarray, starts
             n_tied += 1
     if n_tied == 0:
         return best
-    wanted = np.sort(tied[:n_tied])
     order = np.arange(keys.size)
-    sort_around(keys, order, wanted, keys.min(), keys.max())
+    sort_around(keys, order, rising(tied[:n_tied]))
     for at in range(keys.size):
         pixel = order[at]
         label = labels[pixel]
@@ -67,10 +66,16 @@ def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray
             best[owner], has_any[owner], is_tied[owner] = at, True, False
         elif keys[at] == keys[best[owner]]:
             is_tied[owner] = True
-    if not is_tied.any():
+    tied = np.empty(count, keys.dtype)
+    n_tied = 0
+    for owner in range(count):
+        if is_tied[owner]:
+            tied[n_tied] = keys[best[owner]]
+            n_tied += 1
+    if n_tied == 0:
         return best
     order = np.arange(keys.size)
-    sort_around(keys, order, np.sort(keys[best[is_tied]]), keys.min(), keys.max())
+    sort_around(keys, order, rising(tied[:n_tied]))
     for at in range(keys.size - 1, -1, -1):
         owner = owners[order[at]]
         if is_tied[owner] and keys[order[at]] == keys[best[owner]]:
@@ -79,19 +84,34 @@ def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray
 
 
 @kernel
-def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray, lowest, highest) -> None:
+def rising(keys: np.ndarray) -> np.ndarray:
+    """A few keys, sorted in place. (`np.sort` takes ten seconds to compile.)"""
+    for at in range(1, keys.size):
+        moving, to = keys[at], at
+        while to > 0 and moving < keys[to - 1]:
+            keys[to] = keys[to - 1]
+            to -= 1
+        keys[to] = moving
+    return keys
+
+
+@kernel
+def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> None:
     """Put `order` in numpy's order as far as elements with a `wanted` key (sorted) are concerned, in place."""
+    lowest = highest = keys[0]
+    for key in keys:
+        lowest, highest = min(lowest, key), max(highest, key)
     depth = 0
     while order.size >> (depth + 1):
         depth += 1
     # Pending ranges: first, last, depth left; and the bounds of the keys within.
     stack, bounds = np.empty((130, 3), np.int64), np.empty((130, 2), keys.dtype)
-    stack[0], bounds[0] = (0, order.size - 1, 2 * depth), (lowest, highest)
+    put(stack, bounds, 0, 0, order.size - 1, 2 * depth, lowest, highest)
     n_stack = 1
     while n_stack > 0:
         n_stack -= 1
-        left, right, depth = stack[n_stack]
-        low, high = bounds[n_stack]
+        left, right, depth = stack[n_stack, 0], stack[n_stack, 1], stack[n_stack, 2]
+        low, high = bounds[n_stack, 0], bounds[n_stack, 1]
         if not holds(wanted, low, high):
             continue
         if depth < 0:
@@ -103,10 +123,10 @@ def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray, lowest,
             depth -= 1
             # The larger part waits, as in numpy: only parts that have waited are held against the depth.
             if at - left < right - at:
-                stack[n_stack], bounds[n_stack] = (at + 1, right, depth), (pivot, high)
+                put(stack, bounds, n_stack, at + 1, right, depth, pivot, high)
                 right, high = at - 1, pivot
             else:
-                stack[n_stack], bounds[n_stack] = (left, at - 1, depth), (low, pivot)
+                put(stack, bounds, n_stack, left, at - 1, depth, low, pivot)
                 left, low = at + 1, pivot
             n_stack += 1
         if right - left <= SMALL:
@@ -152,10 +172,22 @@ def insertion_sort(keys: np.ndarray, order: np.ndarray, left: int, right: int) -
 
 
 @kernel
+def put(stack, bounds, at, left, right, depth, low, high) -> None:
+    stack[at, 0], stack[at, 1], stack[at, 2] = left, right, depth
+    bounds[at, 0], bounds[at, 1] = low, high
+
+
+@kernel
 def holds(wanted: np.ndarray, low, high) -> bool:
-    """Whether a wanted key lies in [low, high]."""
-    at = np.searchsorted(wanted, low)
-    return at < wanted.size and wanted[at] <= high
+    """Whether a wanted key (sorted) lies in [low, high]."""
+    first, end = 0, wanted.size
+    while first < end:
+        middle = (first + end) // 2
+        if wanted[middle] < low:
+            first = middle + 1
+        else:
+            end = middle
+    return first < wanted.size and wanted[first] <= high
 
 
 @kernel
