@@ -40,10 +40,11 @@ def test_correct_null_has_no_true_pair_and_published_counts_a_compound_once_a_ta
 
 def test_thresholds_counts_and_fisher_by_hand():
     rng = np.random.default_rng(0)
-    null = np.linspace(-1, 1, 101)
-    true = np.r_[np.full(3, -0.95), np.full(9, 0.92), np.zeros(28)]
+    null = np.arange(101.0)
+    # a value on a threshold counts as beyond it
+    true = np.r_[5, 4, 0, np.full(8, 97), 95, np.full(28, 50)]
     result = summary(cosines_of(rng.permutation(true), rng.permutation(null)))
-    assert (result["threshold_low"], result["threshold_high"]) == pytest.approx((-0.9, 0.9))
+    assert (result["threshold_low"], result["threshold_high"]) == (5, 95)
     assert (result["n"], result["n_below"], result["n_above"]) == (40, 3, 9)
     assert result["odds_ratio"] == pytest.approx((37 * 9) / (3 * 31))
     assert result["p"] == pytest.approx(fisher_exact([[37, 3], [31, 9]]).pvalue)

@@ -102,6 +102,7 @@ def test_correct_corrects_queries_and_then_takes_the_geometric_mean():
 def test_published_takes_the_geometric_mean_and_then_corrects_classes():
     table = queries(("a", 1, 10, 1 / 2), ("a", 1, 10, 1 / 3), ("b", 1, 10, 1 / 9))
     judged, classes = judge(table, Rules("published"), ["label"])
+    assert judged["q"].isna().all(), "there is no q of a query under this rule"
     p_a = gmean(judged["p"][:2])
     np.testing.assert_allclose(by_label(classes)["p"], [p_a, judged["p"][2]])
     np.testing.assert_allclose(by_label(classes)["q"], [2 * p_a, judged["p"][2]])
