@@ -85,14 +85,17 @@ def filter_rows(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     result = np.empty_like(image)
     total = np.empty(width)
     padded = np.zeros(width + 2 * radius)
+    inside = padded[radius : radius + width]
     for y in range(height):
         for x in range(width):
-            padded[radius + x] = image[y, x]
-            total[x] = padded[radius + x] * weights[0]
+            inside[x] = image[y, x]
+            total[x] = inside[x] * weights[0]
         for k in range(radius, 0, -1):
             weight = weights[k]
+            # Views, because an index that could be negative keeps the compiler from using vectors.
+            left, right = padded[radius - k : radius - k + width], padded[radius + k : radius + k + width]
             for x in range(width):
-                total[x] += (padded[radius + x - k] + padded[radius + x + k]) * weight
+                total[x] += (left[x] + right[x]) * weight
         for x in range(width):
             result[y, x] = total[x]
     return result
