@@ -28,7 +28,11 @@ def open(cppipe: str, **limits: Any) -> NativeEngine:
 
 
 def warm_up() -> None:
-    """Compile every kernel, or load it from the cache of an earlier process (for a worker's image)."""
+    """Compile every kernel, or load it from the cache of an earlier process: half a minute, or a second.
+
+    To be run when a worker's image is built, so that its first site does not wait. Kernels are kept beside the
+    source (or in `NUMBA_CACHE_DIR`) and serve all processes on processors of the same kind.
+    """
     from pipeline.engines.native.warm import warm_up
 
     warm_up()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from pipeline.engines.native.registry import MODULES
 from pipeline.errors import CppipeError
 from tests.engines.native.synthetic import CHANNELS, blobs, with_neutral_illumination
 
-SCREENS = Path(__file__).parents[3] / "pipeline/screens"
+ROOT = Path(__file__).parents[3]
+SCREENS = ROOT / "pipeline/screens"
 ANALYSIS = (SCREENS / "cpjump1/analysis.cppipe").read_text()
 
 
@@ -32,7 +36,7 @@ LIGHT = disabled(ANALYSIS, "MeasureTexture", "MeasureGranularity", "MeasureColoc
 
 def test_every_registered_module_has_a_file_that_compiles_settings():
     for file, revisions in MODULES.values():
-        assert (Path(__file__).parents[3] / f"pipeline/engines/native/{file}.py").is_file()
+        assert (ROOT / f"pipeline/engines/native/{file}.py").is_file()
         assert revisions
 
 
@@ -135,3 +139,24 @@ def test_float_images_are_taken_as_they_are_and_bytes_are_scaled_by_their_maximu
     assert of_bytes.objects["Nuclei"].values.shape[0] > 0
     np.testing.assert_array_equal(of_bytes.objects["Cells"].values, of_floats.objects["Cells"].values)
     assert CHANNELS[0] == "DNA"
+
+
+@pytest.mark.slow
+def test_after_warming_up_no_kernel_is_compiled_any_more(tmp_path):
+    script = """
+import sys
+from numba.core import event
+from pipeline.engines import native
+native.warm_up()
+from tests.engines.native.synthetic import blobs, with_neutral_illumination
+engine = native.open(open(sys.argv[1]).read())
+with event.install_recorder("numba:compile") as recorder:
+    engine.measure(with_neutral_illumination(blobs(1, (200, 220), 20)))
+print([entry.data["dispatcher"].__name__ for _, entry in recorder.buffer])
+"""
+    environment = dict(os.environ) | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", script, str(SCREENS / "cpjump1/analysis.cppipe")]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
