@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -88,7 +89,9 @@ class LocalS3:
         """A boto3 S3 client with this role's rights."""
         profiles = configparser.ConfigParser()
         profiles.read(self.credentials_file)
-        return boto3.client(
+        # Whatever profile the environment names, these keys are meant.
+        core = botocore.session.Session({"profile": (None, None, None, None)})
+        return boto3.Session(botocore_session=core).client(
             "s3",
             endpoint_url=self.endpoint,
             region_name=REGION,
