@@ -30,10 +30,10 @@ def erode_by_cross(image: np.ndarray, out: np.ndarray) -> None:
         above, below = image[max(y - 1, 0)], image[min(y + 1, height - 1)]
         for x in range(width):
             to[x] = min(here[x], min(above[x], below[x]))
-        for x in range(1, width):
-            to[x] = min(to[x], here[x - 1])
-        for x in range(width - 1):
-            to[x] = min(to[x], here[x + 1])
+        # Views, because an index that could be negative keeps the compiler from using vectors.
+        for moved, beside in ((to[1:], here[:-1]), (to[:-1], here[1:])):
+            for x in range(width - 1):
+                moved[x] = min(moved[x], beside[x])
 
 
 @kernel

@@ -243,21 +243,25 @@ def bilinear(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 def lowest_in_disk(image: np.ndarray, radius: int) -> np.ndarray:
     """Minimum over a disk (rows^2 + columns^2 <= radius^2) around each pixel, cut at the border of the image."""
     height, width = image.shape
+    reaches = np.empty(radius + 1, np.int64)  # half the width of the disk, this many rows from its centre
+    for away in range(radius + 1):
+        reaches[away] = int(np.sqrt(radius * radius - away * away))
     out = np.full_like(image, np.inf)
-    row = np.empty_like(image[0])
+    grown = np.empty((radius + 1, width), image.dtype)  # of one row: the minimum over [x - reach, x + reach]
     for y in range(height):
-        row[:] = image[y]  # grows to the minimum over [x - reach, x + reach]
-        for reach in range(radius + 1):
-            if 0 < reach < width:
-                for x in range(reach, width):
-                    row[x] = min(row[x], image[y, x - reach])
+        row = image[y]
+        grown[0] = row
+        for reach in range(1, radius + 1):
+            to = grown[reach]
+            to[:] = grown[reach - 1]
+            if reach < width:
                 for x in range(width - reach):
-                    row[x] = min(row[x], image[y, x + reach])
-            # The rows of the disk that reach this far, and no further.
-            for away in range(-min(radius, y), min(radius, height - 1 - y) + 1):
-                inside = radius * radius - away * away
-                if reach * reach <= inside < (reach + 1) * (reach + 1):
-                    to = out[y + away]
-                    for x in range(width):
-                        to[x] = min(to[x], row[x])
+                    to[x] = min(to[x], row[x + reach])
+                beyond = to[reach:]  # a view, because an index that could be negative keeps vectors out
+                for x in range(width - reach):
+                    beyond[x] = min(beyond[x], row[x])
+        for away in range(-min(radius, y), min(radius, height - 1 - y) + 1):
+            to, from_row = out[y + away], grown[reaches[abs(away)]]
+            for x in range(width):
+                to[x] = min(to[x], from_row[x])
     return out
