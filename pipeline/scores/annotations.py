@@ -14,7 +14,10 @@ from pipeline.scores.wells import OPTIONAL, REQUIRED, text_of
 #: The group of plates whose conditions the screen's scores are about, where it names one.
 PRIMARY = "primary"
 
-#: In what a plate outside that group can differ from the plates in it: another condition then, with a `variant`.
+#: What makes a condition in every screen; the screen's other condition columns go into `variant`.
+CONDITION = ("modality", "cell_type", "timepoint")
+
+#: In what a plate outside the primary group can differ from the plates in it; then it is of another variant.
 VARIANT_COLUMNS = ("Batch", "density_pct", "antibiotics", "cell_line", "imaging")
 
 #: Where the screen's tables outrank the file: conditions, and targets, which the paper replaced after profiling.
@@ -29,9 +32,26 @@ def primary_plates(screen: Screen) -> pd.DataFrame:
 
 def well_annotations(screen: Screen) -> pd.DataFrame:
     """One row a well of every plate of the screen, with the `Metadata_*` columns that scores use, all text."""
-    plates = screen_plates(screen)
-    wells, _ = screen_wells(screen, plates.assign(Metadata_variant=_variants(plates, primary_plates(screen).index)))
+    wells = with_variants(screen_wells(screen)[0], screen)
     return wells[[name for name in (*REQUIRED, *OPTIONAL) if name in wells]]
+
+
+def with_variants(wells: pd.DataFrame, screen: Screen) -> pd.DataFrame:
+    """The table with `Metadata_variant`: what sets a plate's condition apart besides CONDITION.
+
+    That is the screen's other condition columns, and for plates outside its primary group also in what they differ from
+    the primary plates of the same condition: they are not to be taken for replicates of those. "" for the rest.
+    wells: `Metadata_Batch`, `Metadata_Plate` and the columns of the screen's plate table, one or more rows a plate.
+    """
+    key = ["Metadata_Batch", "Metadata_Plate"]
+    plates = wells.drop_duplicates(key).reset_index(drop=True)
+    primary = in_group(screen, plates, PRIMARY) if PRIMARY in screen.groups else np.ones(len(plates), dtype=bool)
+    plates["Metadata_variant"] = _variants(
+        plates, primary, [name for name in screen.condition if name not in CONDITION]
+    )
+    return wells.drop(columns="Metadata_variant", errors="ignore").merge(
+        plates[[*key, "Metadata_variant"]], on=key, how="left"
+    )
 
 
 def annotate(profiles: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:
@@ -53,22 +73,19 @@ def annotate(profiles: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(columns, index=profiles.index), rest], axis=1)
 
 
-def _variants(plates: pd.DataFrame, primary: pd.Index) -> pd.Series:
-    """ "" for primary plates; for others, in what they differ from the primary plates of their condition."""
-    columns = {f"Metadata_{name}": name for name in VARIANT_COLUMNS}
-    plates = plates.copy()
+def _variants(plates: pd.DataFrame, primary: np.ndarray, others: list[str]) -> list[str]:
+    """The variant of each plate, of one row each; `others`: columns that belong to the condition in any case."""
     if "Metadata_physical_plate" in plates:
         names = zip(plates["Metadata_Plate"], plates["Metadata_physical_plate"], strict=True)
-        plates["Metadata_imaging"] = [plate.removeprefix(physical) for plate, physical in names]
-    condition = [f"Metadata_{name}" for name in ("modality", "cell_type", "timepoint") if f"Metadata_{name}" in plates]
+        plates = plates.assign(Metadata_imaging=[plate.removeprefix(physical) for plate, physical in names])
+    condition = [f"Metadata_{name}" for name in CONDITION if f"Metadata_{name}" in plates]
+    compared = [name for name in VARIANT_COLUMNS if f"Metadata_{name}" in plates and name not in others]
     variants = []
-    for at, plate in plates.iterrows():
-        usual = plates.loc[primary]
-        usual = usual[(usual[condition] == plate[condition]).all(axis=1)]
-        differences = [
-            f"{name.lower()} {plate[column]}"
-            for column, name in columns.items()
-            if column in plates and plate[column] not in set(usual[column])
-        ]
-        variants.append("" if at in primary else " ".join(differences) or "secondary")
-    return pd.Series(variants, index=plates.index)
+    for is_primary, (_, plate) in zip(primary, plates.iterrows(), strict=True):
+        parts = [f"{name} {plate[f'Metadata_{name}']}" for name in others]
+        if not is_primary:
+            usual = plates[primary & (plates[condition] == plate[condition]).all(axis=1)]
+            unlike = [name for name in compared if plate[f"Metadata_{name}"] not in set(usual[f"Metadata_{name}"])]
+            parts += [f"{name.lower()} {plate[f'Metadata_{name}']}" for name in unlike] or ["secondary"]
+        variants.append(" ".join(parts))
+    return variants

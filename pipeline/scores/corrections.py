@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from pycytominer.operations import Spherize
 
 from pipeline.errors import ConfigError
 from pipeline.scores.wells import conditions, feature_names
@@ -16,6 +15,8 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
     """Whiten each condition by its negative controls (pycytominer's ZCA), so that features that vary together
     among controls stop counting several times. A feature not finite in a condition becomes NaN there.
     """
+    from pycytominer.operations import Spherize  # takes seconds to import
+
     profiles = profiles.copy()
     names = np.array(feature_names(profiles))
     for condition in conditions(profiles):

@@ -25,6 +25,8 @@ def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dic
     sample = wells.meta["Metadata_broad_sample"].to_numpy()
     queries = retrieve(wells, np.flatnonzero(wells.is_query), sample, None, rules, condition)
     queries, classes = judge(queries, rules, by=["label"])
+    # How many features took part: those not finite somewhere in the condition did not.
+    classes["n_features"] = len(wells.names)
     return {"detection": named(classes, condition.columns()), "detection_wells": named(queries, condition.columns())}
 
 

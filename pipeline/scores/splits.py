@@ -99,6 +99,11 @@ def check_split(split: pd.DataFrame, wells: pd.DataFrame, task: str = "gene-comp
     return pd.concat(findings, ignore_index=True)
 
 
+def check_split_file(path: Path, screen: Screen, task: str = "gene-compound") -> pd.DataFrame:
+    """`check_split` of a CSV file of one's own."""
+    return check_split(pd.read_csv(path, dtype=str, keep_default_na=False), well_annotations(screen), task)
+
+
 def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     """The split's rows, one a sample, with what the screen says of it; empty wells left out."""
     known = wells.rename(columns=lambda name: name.removeprefix("Metadata_").replace("Batch", "batch"))

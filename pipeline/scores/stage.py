@@ -6,7 +6,7 @@ scores/<table>.parquet                        all of them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,17 @@ import pandas as pd
 from pipeline.errors import ConfigError, NotFound
 from pipeline.plan import read_wells
 from pipeline.run_record import Run, open_run
+from pipeline.scores.annotations import with_variants
 from pipeline.scores.load import load_profiles
 from pipeline.scores.rules import Rules
-from pipeline.scores.tasks import TASKS, Unit, concatenate, run_unit, unit_key
+from pipeline.scores.summaries import mode_differences
+from pipeline.scores.tasks import TASKS, Unit, concatenate, run_task, run_unit, unit_key
 from pipeline.scores.wells import conditions
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_table, encode_table
+
+_PLATE = ["Metadata_Batch", "Metadata_Plate"]
 
 
 def in_order(wanted: Iterable[str]) -> list[str]:
@@ -36,7 +40,7 @@ def in_order(wanted: Iterable[str]) -> list[str]:
 
 def units(run: Run, score: str) -> dict[str, Unit]:
     """What of a score can be computed apart, by name. Nothing, where no well is known to be a negative control."""
-    wells = read_wells(run.storage)
+    wells = _wells(run)
     if not (wells.get("Metadata_control_type", pd.Series(dtype=str)) == "negcon").any():
         return {}
     return {unit_key(unit): unit for unit in TASKS[score].units(conditions(wells))}
@@ -46,11 +50,11 @@ def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
     """Compute one score for one unit of conditions and store its tables; none where no plate has profiles to score."""
     run = open_run(results)
     wanted = units(run, score)[unit]
-    wells = read_wells(run.storage)
+    wells = _wells(run)
     mine = wells[np.logical_or.reduce([condition.rows(wells) for condition in wanted])]
-    plates = {Plate(*row) for row in mine[["Metadata_Batch", "Metadata_Plate"]].itertuples(index=False)}
+    plates = {Plate(*row) for row in mine[_PLATE].itertuples(index=False)}
     try:
-        profiles = load_profiles(results.join("profiles"), plates=plates & set(run.plates))
+        profiles = _profiles(run, plates & set(run.plates))
     except NotFound as error:  # no plate has cells in its negative controls; the record of each plate says so
         return {"why": str(error)}
     needed = tuple(TASKS[score].needs)
@@ -78,13 +82,44 @@ def finish_score(results: Location, score: str) -> dict[str, Any]:
     return {}
 
 
+def compare_modes(results: Location) -> dict[str, Any]:
+    """Score the same profiles by the rules of the other mode, and store what changes: `mode_differences.parquet`."""
+    run = open_run(results)
+    ours = {name: read_score(run.storage, name) for name in _tables(run.storage)}
+    other = "published" if run.config.scores.mode == "correct" else "correct"
+    theirs: dict[str, pd.DataFrame] = {}
+    profiles = _profiles(run, set(run.plates)) if ours else pd.DataFrame()
+    for score in in_order(run.config.scores.tasks) if ours else []:
+        theirs |= run_task(score, profiles, mode=other, seed=run.config.scores.seed, tables=theirs)
+    if theirs:
+        run.storage.put("scores/mode_differences.parquet", encode_table(mode_differences(ours, theirs)))
+    return {}
+
+
 def open_scores(results: Location | str, name: str) -> pd.DataFrame:
     """One score table of a run, e.g. "detection". Raises `NotFound` where it was not computed."""
     return read_score(open_storage(results), name)
 
 
+def open_all(results: Location | str) -> dict[str, pd.DataFrame]:
+    """All score tables of a run, by name."""
+    storage = open_storage(results)
+    return {name: read_score(storage, name) for name in _tables(storage)}
+
+
 def read_score(storage: Storage, name: str) -> pd.DataFrame:
     return _read(storage, f"scores/{name}.parquet")
+
+
+def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
+    profiles = load_profiles(run.storage.location.join("profiles"), plates=plates)
+    variants = _wells(run)[[*_PLATE, "Metadata_variant"]].drop_duplicates(_PLATE)
+    return profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=_PLATE, how="left")
+
+
+def _wells(run: Run) -> pd.DataFrame:
+    """The run's wells, with what sets the conditions of secondary plates apart."""
+    return with_variants(read_wells(run.storage), run.config.screen)
 
 
 def _tables(storage: Storage) -> list[str]:

@@ -67,7 +67,10 @@ def t_tests(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Da
 
 
 def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.DataFrame]:
-    """`counts`: classes with a valid query, retrieved ones, and left-out ones, per task and condition."""
+    """`counts`: classes with a valid query, retrieved ones, and left-out ones, per task and condition.
+
+    `..._merged`: the same with genes counted once that are hit by exactly the same perturbations.
+    """
     parts = []
     for task, title in ((task, names[1]) for task, names in TASKS.items() if task in tables):
         table = tables[task]
@@ -75,6 +78,9 @@ def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Dat
         part = fraction_retrieved(table, by).drop(columns="mode")
         left_out = table[table["n_queries"] == 0].groupby(by, dropna=False).size().rename("n_without_positives")
         part = part.merge(left_out.reset_index(), on=by, how="left").fillna({"n_without_positives": 0})
+        if "merged_label" in table:
+            merged = fraction_retrieved(table.drop_duplicates([*by, "merged_label"]), by).set_index(by)
+            part = part.join(merged[["n_classes", "n_retrieved"]].add_suffix("_merged"), on=by)
         part.insert(0, "task", title)
         part.insert(1, "condition", [_place(row)["condition"] for row in part[by].to_dict("records")])
         parts.append(part)

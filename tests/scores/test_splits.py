@@ -5,7 +5,13 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.scores.annotations import well_annotations
-from pipeline.scores.splits import check_split, gene_compound_split, representation_split, write_splits
+from pipeline.scores.splits import (
+    check_split,
+    check_split_file,
+    gene_compound_split,
+    representation_split,
+    write_splits,
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +98,5 @@ def test_a_split_of_another_screen_is_refused(wells):
 def test_splits_are_written_as_files(cpjump1, tmp_path):
     paths = write_splits(cpjump1, tmp_path)
     assert [len(pd.read_csv(path)) for path in paths] == [3276, 320]
+    assert len(check_split_file(paths[0], cpjump1, task="representation")) == 0
+    assert (check_split_file(paths[1], cpjump1)["rule"] == "targets").sum() == 53

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.scores import run_task, stage
 from pipeline.scores.load import load_profiles
@@ -33,7 +34,9 @@ def run(tmp_path, monkeypatch):
     run = SimpleNamespace(
         storage=open_storage(location),
         plates=[Plate(*row) for row in plates.itertuples(index=False)],
-        config=SimpleNamespace(scores=SimpleNamespace(mode="correct", seed=0)),
+        config=SimpleNamespace(
+            scores=SimpleNamespace(mode="correct", seed=0), screen=Screen(name="small", channels={1: "DNA"})
+        ),
         profiles=profiles,
     )
     monkeypatch.setattr(stage, "open_run", lambda _: run)
@@ -75,3 +78,31 @@ def test_without_negative_controls_there_is_nothing_to_score(run, monkeypatch):
         stage, "read_wells", lambda _: run.profiles.filter(like="Metadata").assign(Metadata_control_type="")
     )
     assert stage.units(run, "detection") == {}
+
+
+def test_secondary_plates_are_conditions_of_their_own_in_a_run_too(run):
+    first = run.plates[0].plate
+    run.config.screen = Screen(
+        name="small", channels={1: "DNA"}, groups={"primary": [{"plate": [p.plate for p in run.plates[1:]]}]}
+    )
+    assert set(stage.units(run, "detection")) == {
+        "compound_A549_short",
+        "compound_A549_short_secondary",
+        "crispr_A549_long",
+    }
+    stage.score_unit(run.storage.location, "detection", "compound_A549_short_secondary")
+    stage.finish_score(run.storage.location, "detection")
+    wells = stage.open_scores(run.storage.location, "detection_wells")
+    assert set(wells["plate"]) == {first}
+    assert set(wells["variant"]) == {"secondary"}
+
+
+def test_other_condition_columns_of_a_screen_keep_its_doses_apart(run, monkeypatch):
+    wells = run.profiles.filter(like="Metadata")
+    wells = wells.assign(Metadata_dose=wells["Metadata_Plate"].str[-1])
+    monkeypatch.setattr(stage, "read_wells", lambda _: wells)
+    run.config.screen = Screen(
+        name="small", channels={1: "DNA"}, condition=("modality", "cell_type", "timepoint", "dose")
+    )
+    assert "compound_A549_short_dose-1" in stage.units(run, "detection")
+    assert len(stage.units(run, "detection")) == 4

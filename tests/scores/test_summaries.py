@@ -73,6 +73,12 @@ def test_counts_leave_out_classes_without_a_valid_query_and_say_how_many(tables)
     assert ("gene compound retrieval", "compound_long-orf_long") in table.index
 
 
+def test_genes_of_the_same_compounds_are_also_counted_once(tables):
+    tables["sisters"] = tables["sisters"].assign(merged_label="a|b")
+    sisters = counts(tables, Rules())["counts"].set_index("task").loc["sister perturbation retrieval"]
+    assert (sisters["n_classes"], sisters["n_classes_merged"], sisters["n_retrieved_merged"]) == (2, 1, 1)
+
+
 def test_a_gene_family_is_the_symbol_up_to_its_first_digit():
     assert [gene_family(gene) for gene in ("ADRA1A", "HTR2C", "KRAS", "S100B")] == ["ADRA", "HTR", "KRAS", "S"]
 
