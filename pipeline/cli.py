@@ -116,7 +116,7 @@ def verify(
     """Run both engines on your own images and write the parity certificate to the results."""
     from pipeline.executors import open_executor
     from pipeline.progress import Progress
-    from pipeline.verify import PAGE
+    from pipeline.report.certificate import PAGE
     from pipeline.verify import verify as compare_engines
 
     settings = _config(config, plates=plates, wells=wells)

@@ -82,6 +82,7 @@ def flow(run: Run) -> list[Step]:
         ready = selected + [scored[name] for name in scores.TASKS[score].needs]
         parts = [step("score", scores.score_unit, score, unit, after=ready) for unit in scores.units(run, score)]
         scored[score] = step("score", scores.finish_score, score, after=parts)
+    step("compare", scores.compare_modes, after=list(scored.values()))
     return steps
 
 

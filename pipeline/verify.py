@@ -8,30 +8,26 @@ verify/index.html         the same for people
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from pipeline.config import Config
 from pipeline.engines import open_engine
 from pipeline.engines.parity import compare, is_equal
-from pipeline.errors import ConfigError, EngineError, ImageError, NotFound
+from pipeline.errors import ConfigError, EngineError, ImageError
 from pipeline.executors import Executor
 from pipeline.flow import flow
 from pipeline.measure import SiteInputs
 from pipeline.plan import SitePlan, read_sites, read_well_sites
 from pipeline.progress import Progress
+from pipeline.report.certificate import write_certificate
 from pipeline.run_record import Run
 from pipeline.start import start
 from pipeline.steps import run_steps
-from pipeline.storage import Storage
-
-TABLE, RECORD, PAGE = "verify/certificate.csv", "verify/certificate.json", "verify/index.html"
 
 
 def verify(config: Config, sites: int, executor: Callable[[], Executor], progress: Progress) -> dict[str, Any]:
@@ -80,20 +76,8 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
         "unequal_values": int(table["unequal_values"].sum()),
         "is_equal": all(map(is_equal, compared)),
     }
-    run.storage.put(TABLE, table.to_csv(index=False).encode())
-    run.storage.put(RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
-    run.storage.put(PAGE, _page(record, table).encode())
+    write_certificate(run.storage, record, table)
     return record
-
-
-def read_certificate(storage: Storage, cppipe: str, engine_version: str) -> dict[str, Any] | None:
-    """The certificate at this root, if it is about this pipeline file and this version of the native engine."""
-    try:
-        record: dict[str, Any] = json.loads(storage.get(RECORD))
-    except NotFound:
-        return None
-    same_file = record["cppipe"] == hashlib.sha256(cppipe.encode()).hexdigest()
-    return record if same_file and record["versions"]["native"] == engine_version else None
 
 
 def _spread(run: Run, number: int) -> list[SitePlan]:
@@ -114,22 +98,3 @@ def _spread(run: Run, number: int) -> list[SitePlan]:
 
 def _is_equal_by_row(rows: pd.DataFrame) -> pd.Series:
     return (rows[["unequal_values", "missing", "unexpected"]] == 0).all(axis=1)
-
-
-def _page(record: dict[str, Any], table: pd.DataFrame) -> str:
-    families = table.groupby(["object_set", "family"], sort=True)
-    worst = table.loc[families["largest_relative"].idxmax()]
-    summed = families.agg(
-        columns=("columns", "first"),
-        values=("values", "sum"),
-        identical=("identical", "sum"),
-        unequal=("unequal_values", "sum"),
-    )
-    rows = summed.reset_index().merge(
-        worst[
-            ["object_set", "family", "largest_relative", "largest_absolute", "worst_feature", "worst_object", "site"]
-        ],
-        on=["object_set", "family"],
-    )
-    templates = jinja2.Environment(loader=jinja2.PackageLoader("pipeline.report", "."), autoescape=True)
-    return templates.get_template("certificate.html").render(record=record, rows=rows.to_dict("records"))

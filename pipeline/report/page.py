@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
@@ -18,6 +19,7 @@ from pipeline import cells, ledger, scores
 from pipeline.errors import NotFound
 from pipeline.measure.preview import decode_preview
 from pipeline.plan import read_findings
+from pipeline.report.certificate import read_certificate
 from pipeline.report.pictures import common_scale, composite, plate_heat_map
 from pipeline.run_record import Run
 from pipeline.screen import plate_size
@@ -95,6 +97,9 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         findings=read_findings(run.storage).to_dict("records"),
         attempts=_attempts(run),
         detection=_detected(run),
+        figures=list(_figures(run)),
+        differences=_differences(run),
+        certificate=_certificate(run),
         tables=_tables(run.storage),
     )
     run.storage.put(PAGE, page.encode())
@@ -203,6 +208,32 @@ def _detected(run: Run) -> list[dict[Hashable, Any]]:
     return (rows if "variant" in rows else rows.assign(variant="")).to_dict("records")
 
 
+def _figures(run: Run) -> Iterator[dict[str, str]]:
+    """The paper's figures of the scores there are, as SVG."""
+    for name, figure in scores.figures(scores.open_all(run.storage.location)).items():
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+        svg = buffer.getvalue()
+        yield {"name": name, "svg": svg[svg.index("<svg") :]}
+
+
+def _differences(run: Run) -> list[dict[Hashable, Any]]:
+    """What the other mode would have said, condition by condition; see `mode_differences`."""
+    try:
+        table = scores.open_scores(run.storage.location, "mode_differences")
+    except NotFound:
+        return []
+    counted = table.columns[list(table.columns).index("n_classes") :]
+    condition = [name for name in table.columns if name not in counted and name != "task"]
+    table["condition"] = [" ".join(str(part) for part in row if part == part) for row in table[condition].to_numpy()]
+    return table.to_dict("records")
+
+
+def _certificate(run: Run) -> dict[str, Any] | None:
+    """For a run of the native engine, the certificate that covers it, or None."""
+    return read_certificate(run.storage, run.cppipe, str(run.record["settings"]["engine_version"]))
+
+
 def _attempts(run: Run) -> dict[str, Any] | None:
     attempts = pd.DataFrame(ledger.read_attempts(run.storage))
     if attempts.empty:
@@ -218,16 +249,16 @@ def _attempts(run: Run) -> dict[str, Any] | None:
 
 
 def _tables(storage: Storage) -> list[dict[str, str]]:
-    """Tables beside the page, with links that work wherever the results are copied."""
-    found = [
-        entry
-        for folder in ("scores/", "profiles/", "plan/", "image_measurements/")
-        for entry in storage.entries(folder)
-    ]
+    """Tables beside the page, with links that work wherever the results are copied. Those of single wells and of single
+    units of a score are left out; the whole ones hold them."""
+    folders = ("scores/", "profiles/", "plan/", "image_measurements/", "verify/")
+    found = [entry for folder in folders for entry in storage.entries(folder)]
     return [
         {"key": entry.key, "link": f"../{entry.key}", "size": f"{entry.size / 1e6:.1f} MB"}
         for entry in found
-        if entry.key.endswith((".parquet", ".csv")) and entry.key.count("/") <= 3
+        if entry.key.endswith((".parquet", ".csv"))
+        and not entry.key.startswith("scores/parts/")
+        and not (entry.key.startswith("image_measurements/") and entry.key.count("/") == 3)
     ]
 
 
