@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
@@ -73,20 +74,15 @@ class ImageMath:
             for image, factor in zip(operands, self.factors, strict=True)
         ]
         result = self._combine(operands)
-        if self.exponent != 1:
-            result = result ** np.float32(self.exponent)
-        if self.factor != 1:
-            result = result * np.float32(self.factor)
-        if self.addend != 0:
-            result = result + np.float32(self.addend)
-        # No step writes into an image, so that one that needs no change may be the operand itself.
-        if self.clip_low and (low := result < 0).any():
-            result = np.where(low, np.float32(0), result)
-        if self.clip_high and (high := result > 1).any():
-            result = np.where(high, np.float32(1), result)
-        if self.replace_nan and (invalid := np.isnan(result)).any():
-            result = np.where(invalid, np.float32(0), result)
-        site.images[self.result] = result
+        site.images[self.result] = finish(
+            result,
+            np.float32(self.exponent),
+            np.float32(self.factor),
+            np.float32(self.addend),
+            self.clip_low,
+            self.clip_high,
+            self.replace_nan,
+        )
 
     def _combine(self, operands: list[np.ndarray]) -> np.ndarray:
         result = operands[0]
@@ -94,9 +90,9 @@ class ImageMath:
             case "Invert":
                 return np.float32(1) - result
             case "Log transform (base 2)":
-                return np.log2(result + np.float32(1))
+                return log2(result + np.float32(1))
             case "Log transform (legacy)":
-                return np.log2(result)
+                return log2(result)
         for operand in operands[1:]:
             match self.operation:
                 case "Add" | "Average":
@@ -116,3 +112,33 @@ class ImageMath:
         if self.operation == "Average":
             result = result / np.float32(sum(self.factors))
         return result
+
+
+@kernel
+def log2(image: np.ndarray) -> np.ndarray:
+    """By the C library, as in CellProfiler: numpy's own depends on the processor."""
+    result = np.empty_like(image)
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            result[y, x] = np.log2(image[y, x])
+    return result
+
+
+@kernel
+def finish(image, exponent, factor, addend, clip_low, clip_high, replace_nan):
+    """Power, product and sum in float32, then clipping, which leaves NaN as it is, then NaN to 0."""
+    result = np.empty_like(image)
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            value = image[y, x]
+            if exponent != 1:
+                value = value**exponent
+            value = value * factor + addend
+            if clip_low and value < 0:
+                value = np.float32(0)
+            if clip_high and value > 1:
+                value = np.float32(1)
+            if replace_nan and np.isnan(value):
+                value = np.float32(0)
+            result[y, x] = value
+    return result

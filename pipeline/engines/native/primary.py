@@ -25,14 +25,14 @@ def compile(settings: Settings) -> IdentifyPrimaryObjects:
     least, most = settings.range_of("Typical diameter of objects, in pixel units (Min,Max)")
     declump = settings.choice("Method to distinguish clumped objects", ("Shape", "Intensity", "None"))
     divide = settings.choice("Method to draw dividing lines between clumped objects", ("Shape", "Intensity", "None"))
-    lower_resolution = settings.yes("Speed up by using lower-resolution image to find local maxima?")
-    if declump != "None" and divide != "None" and least > 10 and lower_resolution:
-        settings.refuse(
-            "looking for local maxima at lower resolution (a minimum diameter above 10) is not supported; "
-            'answer No to "Speed up by using lower-resolution image to find local maxima?"'
-        )
-    automatic = settings.yes("Automatically calculate minimum allowed distance between local maxima?")
+    # Large objects are looked for in an image reduced so that the smallest of them is 10 pixels wide.
+    is_reduced = least > 10 and settings.yes("Speed up by using lower-resolution image to find local maxima?")
+    scale = 10.0 / least if is_reduced else 1.0
     suppression = settings.number_of("Suppress local maxima that are closer than this minimum allowed distance")
+    if settings.yes("Automatically calculate minimum allowed distance between local maxima?"):
+        suppression = 7 if is_reduced else least / 1.5
+    elif is_reduced:
+        suppression = suppression * scale + 0.5
     smoothing = settings.number_of("Size of smoothing filter")
     if settings.yes("Automatically calculate size of smoothing filter for declumping?"):
         smoothing = 2.35 * least / 3.5
@@ -50,7 +50,8 @@ def compile(settings: Settings) -> IdentifyPrimaryObjects:
         declump="None" if divide == "None" else declump,
         divide=divide,
         smoothing_filter=smoothing,
-        suppression=least / 1.5 if automatic else suppression,
+        suppression=suppression,
+        scale=scale,
         fill_before=holes == "After both thresholding and declumping",
         fill_after=holes != "Never",
         most_objects=settings.integer("Maximum number of objects") if limit == "Erase" else None,
@@ -69,6 +70,7 @@ class IdentifyPrimaryObjects:
     divide: str
     smoothing_filter: float
     suppression: float
+    scale: float
     fill_before: bool
     fill_after: bool
     most_objects: int | None
@@ -128,7 +130,7 @@ class IdentifyPrimaryObjects:
             heights = distance = distance_inside(inside > 0) + uniform_noise(image.shape)
         else:
             heights = smoothed_for_maxima(image, self.smoothing_filter)
-        seeds, count = numbered_maxima(heights, clumps, max(1.0, self.suppression - 0.5))
+        seeds, count = numbered_maxima(heights, clumps, max(1.0, self.suppression - 0.5), self.scale)
         if self.divide == "Intensity":
             relief = np.float32(1) - image
         else:
@@ -165,7 +167,8 @@ def smoothed_for_maxima(image: np.ndarray, filter_size: float) -> np.ndarray:
         return image
     sigma = filter_size / 2.35
     reach = np.arange(-max(int(filter_size / 2.0), 1), max(int(filter_size / 2.0), 1) + 1)
-    weights = 1 / math.sqrt(2.0 * math.pi) / sigma * np.exp(-0.5 * reach**2 / sigma**2)
+    heights = np.array([math.exp(power) for power in -0.5 * reach**2 / sigma**2])
+    weights = 1 / math.sqrt(2.0 * math.pi) / sigma * heights
 
     def smooth(pixels: np.ndarray) -> np.ndarray:
         down = ndimage.convolve1d(pixels, weights, axis=0, mode="constant")
@@ -174,9 +177,23 @@ def smoothed_for_maxima(image: np.ndarray, filter_size: float) -> np.ndarray:
     return (smooth(image) / smooth(np.ones(image.shape))).astype(image.dtype)
 
 
-def numbered_maxima(heights: np.ndarray, clumps: np.ndarray, radius: float) -> tuple[np.ndarray, int]:
-    """Local maxima within a disk, among pixels of the same clump, shrunk to points and numbered: (int32 (y, x), n)."""
-    maxima = local_maxima(heights, clumps, nearest_first(radius)) & (heights > 0)
+def numbered_maxima(
+    heights: np.ndarray, clumps: np.ndarray, radius: float, scale: float = 1.0
+) -> tuple[np.ndarray, int]:
+    """Local maxima within a disk, among pixels of the same clump, shrunk to points and numbered: (int32 (y, x), n).
+
+    With a scale below 1 they are looked for in an image of that size, and `radius` is in its pixels.
+    """
+    offsets = nearest_first(radius)
+    if scale == 1.0:
+        maxima = local_maxima(heights, clumps, offsets) & (heights > 0)
+    else:
+        places = np.mgrid[tuple(slice(0, length * scale) for length in heights.shape)].astype(float) / scale
+        small = ndimage.map_coordinates(heights, places)
+        small_clumps = ndimage.map_coordinates(clumps, places, order=0).astype(clumps.dtype)
+        found = local_maxima(small, small_clumps, offsets) & (small > 0)
+        back = np.mgrid[tuple(slice(0, length) for length in heights.shape)].astype(float)
+        maxima = ndimage.map_coordinates(found.astype(float), back / (heights.shape[0] / found.shape[0])) > 0.5
     if has_touching(maxima):
         maxima = cpmorphology.binary_shrink(maxima)
     return ndimage.label(maxima, EIGHT_CONNECTED, output=np.int32)

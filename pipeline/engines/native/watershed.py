@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.keys import sort_keys
 
 #: the 8 neighbours (dy, dx) in the order in which they enter the queue: nearer ones first, then raster order
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -39,9 +40,7 @@ def ranks(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """uint32 (y + 2, x + 2) in the order of the pixels' values; equal values share one."""
     padded = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint32)
     if image.dtype == np.float32:
-        # The bits of a float, taken as an integer, are in its order once negative ones are turned round.
-        bits = (image + np.float32(0)).view(np.uint32)
-        padded[1:-1, 1:-1] = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+        padded[1:-1, 1:-1] = sort_keys(image.ravel()).reshape(image.shape)
     else:
         _, padded[1:-1, 1:-1][mask] = np.unique(image[mask], return_inverse=True)
     return padded

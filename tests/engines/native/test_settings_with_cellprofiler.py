@@ -1,0 +1,218 @@
+"""Settings other than those of the CPJUMP1 pipelines, against the running CellProfiler on the same text."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.engines import open_engine
+from pipeline.engines.parity import compare, is_equal
+from tests.engines import cppipes
+from tests.engines.cppipes import CELLS, NUCLEI, Saved
+
+DECLUMP = "Method to distinguish clumped objects"
+DIVIDE = "Method to draw dividing lines between clumped objects"
+HOLES = "Fill holes in identified objects?"
+DIAMETERS = "Typical diameter of objects, in pixel units (Min,Max)"
+AUTOMATIC = "Automatically calculate minimum allowed distance between local maxima?"
+SUPPRESSION = "Suppress local maxima that are closer than this minimum allowed distance"
+PRIMARY: list[dict[str, str | list[str]]] = [
+    {},
+    {DECLUMP: "Intensity", DIVIDE: "Intensity"},
+    {DECLUMP: "Shape", DIVIDE: "Intensity"},
+    {DECLUMP: "Intensity", DIVIDE: "Shape"},
+    {DECLUMP: "None"},
+    {DIVIDE: "None"},
+    {HOLES: "Never"},
+    {HOLES: "After declumping only"},
+    {
+        "Discard objects outside the diameter range?": "No",
+        "Discard objects touching the border of the image?": "No",
+    },
+    {
+        "Handling of objects if excessive number of objects identified": "Erase",
+        "Maximum number of objects": "3",
+    },
+    {"Thresholding method": ["Manual"], "Manual threshold": "0.1"},
+    {"Thresholding method": ["Otsu"], "Two-class or three-class thresholding?": "Two classes"},
+    {"Threshold smoothing scale": "0", "Threshold correction factor": "0.8"},
+    {
+        DECLUMP: "Intensity",
+        "Automatically calculate size of smoothing filter for declumping?": "No",
+        "Size of smoothing filter": "4",
+        AUTOMATIC: "No",
+        SUPPRESSION: "5",
+    },
+    {DIAMETERS: "13,40", DECLUMP: "Intensity"},
+    {DIAMETERS: "13,40", AUTOMATIC: "No", SUPPRESSION: "9"},
+]
+
+SECONDARY = ["Propagation", "Watershed - Image", "Watershed - Gradient", "Distance - N", "Distance - B"]
+
+BINARY = ["Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum"]
+UNARY = ["Invert", "Log transform (base 2)", "None"]
+
+
+def primary() -> list[Saved]:
+    """One set of nuclei for each of `PRIMARY`, all of them measured."""
+    names = [f"Nuclei{k}" for k in range(len(PRIMARY))]
+    modules: list[Saved] = [
+        (NUCLEI[0], NUCLEI[1] | {"Name the primary objects to be identified": name} | changes)
+        for name, changes in zip(names, PRIMARY, strict=True)
+    ]
+    measured = {"Select images to measure": "DNA", "Select objects to measure": ", ".join(names)}
+    return [*modules, ("MeasureObjectIntensity", measured)]
+
+
+def secondary() -> list[Saved]:
+    """Cells by every method, with and without holes filled; cytoplasm; everything that is measured around them."""
+    modules: list[Saved] = [NUCLEI]
+    sets = ["Nuclei"]
+    for k, method in enumerate(SECONDARY * 2):
+        filled = "Yes" if k < len(SECONDARY) else "No"
+        cells = {
+            "Name the objects to be identified": f"Cells{k}",
+            "Select the method to identify the secondary objects": method,
+            HOLES: filled,
+        }
+        cytoplasm = {
+            "Select the larger identified objects": f"Cells{k}",
+            "Select the smaller identified objects": "Nuclei",
+            "Name the tertiary objects to be identified": f"Cytoplasm{k}",
+            "Shrink smaller object prior to subtraction?": filled,
+        }
+        modules += [(CELLS[0], CELLS[1] | cells), ("IdentifyTertiaryObjects", cytoplasm)]
+        sets += [f"Cells{k}", f"Cytoplasm{k}"]
+    near: list[tuple[str, str, dict[str, str]]] = [
+        (
+            "Cells0",
+            "Nuclei",
+            {"Method to determine neighbors": "Within a specified distance", "Neighbor distance": "3"},
+        ),
+        ("Nuclei", "Nuclei", {"Method to determine neighbors": "Expand until adjacent"}),
+        ("Nuclei", "Cells1", {"Method to determine neighbors": "Adjacent"}),
+        (
+            "Cells1",
+            "Cells1",
+            {
+                "Method to determine neighbors": "Within a specified distance",
+                "Neighbor distance": "17",
+                "Consider objects discarded for touching image border?": "No",
+            },
+        ),
+    ]
+    for objects, neighbors, changes in near:
+        chosen = {"Select objects to measure": objects, "Select neighboring objects to measure": neighbors}
+        modules.append(("MeasureObjectNeighbors", chosen | changes))
+    every = ", ".join(sets)
+    return [
+        *modules,
+        ("MeasureObjectSizeShape", {"Select object sets to measure": every, "Calculate the Zernike features?": "No"}),
+        ("MeasureObjectIntensity", {"Select images to measure": "DNA, RNA", "Select objects to measure": every}),
+        (
+            "MeasureObjectIntensityDistribution",
+            {
+                "Select images to measure": "RNA",
+                "Select objects to measure": "Cells1",
+                "Scale the bins?": "No",
+                "Maximum radius": "12",
+            },
+        ),
+    ]
+
+
+def measured_images(modules: list[Saved], names: list[str]) -> list[Saved]:
+    measured = {"Select images to measure": ", ".join(names), "Select objects to measure": "Nuclei"}
+    return [NUCLEI, *modules, ("MeasureObjectIntensity", measured)]
+
+
+def arithmetic() -> list[Saved]:
+    modules: list[Saved] = []
+    for k, operation in enumerate(BINARY + UNARY):
+        settings: dict[str, str | list[str]] = {
+            "Operation": operation,
+            "Name the output image": f"Image{k}",
+            "Select the image": ["DNA", "RNA"] if operation in BINARY else "DNA",
+            "Multiply the image by": "1.3",
+            "Raise the power of the result by": "1.5",
+            "Multiply the result by": "0.7",
+            "Add to result": "0.01",
+        }
+        modules.append(("ImageMath", settings))
+    return measured_images(modules, [f"Image{k}" for k in range(len(modules))])
+
+
+def illumination() -> list[Saved]:
+    modules: list[Saved] = []
+    names = []
+    for kind in ("Regular", "Background"):
+        for method in ("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average"):
+            for rescale in ("Yes", "No", "Median"):
+                function, corrected = f"Function{len(modules)}", f"Corrected{len(modules)}"
+                calculate = {
+                    "Select the input image": "RNA",
+                    "Name the output image": function,
+                    "Select how the illumination function is calculated": kind,
+                    "Block size": "20",
+                    "Rescale the illumination function?": rescale,
+                    "Calculate function for each image individually, or based on all images?": "Each",
+                    "Smoothing method": method,
+                }
+                apply = {
+                    "Select the input image": "RNA",
+                    "Name the output image": corrected,
+                    "Select the illumination function": function,
+                    "Select how the illumination function is applied": "Subtract" if rescale == "No" else "Divide",
+                }
+                modules += [("CorrectIlluminationCalculate", calculate), ("CorrectIlluminationApply", apply)]
+                names += [function, corrected]
+    return measured_images(modules, names)
+
+
+def resizing() -> list[Saved]:
+    modules: list[Saved] = []
+    for k, interpolation in enumerate(("Nearest Neighbor", "Bilinear", "Bicubic")):
+        by_factor = {
+            "Select the input image": "DNA",
+            "Name the output image": f"Smaller{k}",
+            "X Resizing factor": "0.6",
+            "Y Resizing factor": "0.8",
+            "Interpolation method": interpolation,
+        }
+        to_size = {
+            "Select the input image": "RNA",
+            "Name the output image": f"Sized{k}",
+            "Resizing method": "Resize by specifying desired final dimensions",
+            "Width (x) of the final image": "120",
+            "Height (y) of the final image": "160",
+            "Interpolation method": interpolation,
+        }
+        nuclei = NUCLEI[1] | {
+            "Select the input image": f"Smaller{k}",
+            "Name the primary objects to be identified": f"Nuclei{k}",
+        }
+        measured = {
+            "Select images to measure": f"Smaller{k}, Sized{k}",
+            "Select objects to measure": f"Nuclei{k}",
+        }
+        modules += [
+            ("Resize", by_factor),
+            ("Resize", to_size),
+            (NUCLEI[0], nuclei),
+            ("MeasureObjectIntensity", measured),
+        ]
+    return modules
+
+
+@pytest.mark.parametrize("pipeline", [primary, secondary, arithmetic, illumination, resizing])
+def test_settings_are_honoured_as_cellprofiler_honours_them(pipeline):
+    text = cppipes.write(*pipeline())
+    images = cppipes.images(3)
+
+    with open_engine("native", text) as native, open_engine("cellprofiler", text) as cellprofiler:
+        assert native.features == cellprofiler.features
+        given = {name: images[name] for name in native.inputs}
+        comparison = compare(native.measure(given), cellprofiler.measure(given))
+
+    unequal = comparison[comparison[["unequal_values", "missing", "unexpected"]].any(axis=1)]
+    assert is_equal(comparison), unequal.T.to_string()
+    assert comparison["values"].sum() > 100
