@@ -18,7 +18,7 @@ from pipeline.run_record import Run, open_run
 from pipeline.scores.annotations import with_variants
 from pipeline.scores.load import load_profiles
 from pipeline.scores.rules import Rules
-from pipeline.scores.summaries import mode_differences
+from pipeline.scores.summaries import COMPARED, mode_differences
 from pipeline.scores.tasks import TASKS, Unit, concatenate, run_task, run_unit, unit_key
 from pipeline.scores.wells import conditions
 from pipeline.screen import Plate
@@ -89,7 +89,7 @@ def compare_modes(results: Location) -> dict[str, Any]:
     other = "published" if run.config.scores.mode == "correct" else "correct"
     theirs: dict[str, pd.DataFrame] = {}
     profiles = _profiles(run, set(run.plates)) if ours else pd.DataFrame()
-    for score in in_order(run.config.scores.tasks) if ours else []:
+    for score in [name for name in in_order(run.config.scores.tasks) if name in COMPARED and name in ours]:
         theirs |= run_task(score, profiles, mode=other, seed=run.config.scores.seed, tables=theirs)
     if theirs:
         run.storage.put("scores/mode_differences.parquet", encode_table(mode_differences(ours, theirs)))

@@ -21,6 +21,9 @@ TASKS = {
 }
 
 
+#: Tables whose classes are retrieved or not, by a rule that depends on the mode.
+COMPARED = (*TASKS, "positions")
+
 #: Columns of conditions that some tasks have and others lack.
 CONDITION_COLUMNS = ("timepoint", "compound_timepoint", "gene_timepoint", "variant")
 
@@ -159,7 +162,7 @@ def mode_differences(ours: Mapping[str, pd.DataFrame], others: Mapping[str, pd.D
     (retrieved by the other mode alone) and `lost` (by ours alone).
     """
     parts = []
-    for task in [name for name in (*TASKS, "positions") if name in ours and name in others]:
+    for task in [name for name in COMPARED if len(ours.get(name, ())) and len(others.get(name, ()))]:
         by = condition_columns(ours[task])
         both = ours[task].merge(others[task], on=[*by, "label"], how="outer", suffixes=("", "_other"))
         mine, theirs = both["retrieved"].eq(True), both["retrieved_other"].eq(True)
@@ -175,4 +178,4 @@ def mode_differences(ours: Mapping[str, pd.DataFrame], others: Mapping[str, pd.D
         table = changes.groupby(by, sort=False, dropna=False)[counted].sum().reset_index()
         table.insert(0, "task", task)
         parts.append(table.assign(mode=ours[task]["mode"].iloc[0], other_mode=others[task]["mode"].iloc[0]))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["task", "mode", "other_mode"])

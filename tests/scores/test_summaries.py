@@ -97,3 +97,10 @@ def test_mode_differences_count_what_only_one_mode_retrieves(tables):
     row = mode_differences(tables, other).set_index("task").loc["detection"]
     assert (row["n_retrieved"], row["n_retrieved_other"], row["gained"], row["lost"]) == (1, 2, 2, 1)
     assert (row["mode"], row["other_mode"]) == ("correct", "published")
+
+
+def test_an_empty_table_differs_in_nothing(tables):
+    other = {name: table.assign(mode="published") for name, table in tables.items()}
+    tables["sisters"], other["sisters"] = tables["sisters"].iloc[:0], other["sisters"].iloc[:0]
+    assert set(mode_differences(tables, other)["task"]) == {"detection", "gene_compound"}
+    assert len(mode_differences({}, {})) == 0
