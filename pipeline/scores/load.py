@@ -16,7 +16,6 @@ from pipeline.scores.tasks import TASKS, run_task
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
 from pipeline.tables import decode_table, encode_table
-from pipeline.tables import decode_table, encode_table
 
 #: The profiles from which every published score was computed.
 LEVEL = "normalized_feature_select_negcon_batch"
