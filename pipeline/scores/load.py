@@ -57,6 +57,8 @@ def load_profiles(
                 f"e.g. {min(files)}. Name the plates to score, or the screen they are of."
             )
     chosen = sorted(files if plates is None else set(plates) & set(files))
+    if not chosen:
+        raise NotFound(f"{location} has no profiles of the plates asked for, only of others, e.g. {min(files)}.")
     store = open_storage(location)
     tables = [_read(store.get(files[plate]), files[plate]).assign(Metadata_Batch=plate.batch) for plate in chosen]
     profiles = pd.concat(tables, ignore_index=True)

@@ -116,6 +116,11 @@ def test_a_folder_without_profiles_and_a_wrong_screen_are_refused(tmp_path, few,
     assert len(load_profiles(str(tmp_path))) == len(few)
 
 
+def test_plates_without_profiles_are_not_found(gallery):
+    with pytest.raises(NotFound, match="no profiles of the plates asked for"):
+        load_profiles(str(gallery), plates=[Plate(BATCH, "P0")])
+
+
 def test_plates_of_a_batch_without_a_feature_do_not_lose_it_for_the_others(few, tmp_path):
     first = few["Metadata_Plate"].iloc[0]
     names = [name for name in few if not name.startswith("Metadata")]
