@@ -250,16 +250,17 @@ def image_haralick(levels: np.ndarray, steps: np.ndarray, table: np.ndarray) -> 
     for y in range(height):
         for level in levels[y]:
             seen[level] = True
-    level_of = np.flatnonzero(seen)
-    rank_of = np.zeros(LEVELS, np.uint8)
-    for rank in range(level_of.size):
-        rank_of[level_of[rank]] = rank
-    ranks = np.empty_like(levels)
+    rank_of, level_of = np.zeros(LEVELS, np.uint8), np.zeros(LEVELS, np.int64)
+    n = 0
+    for level in range(LEVELS):
+        if seen[level]:
+            rank_of[level], level_of[n] = n, level
+            n += 1
+    ranks = np.empty((height, width), np.uint8)
     for y in range(height):
         for x in range(width):
             ranks[y, x] = rank_of[levels[y, x]]
 
-    n = level_of.size
     wide = np.uint64(n)
     lowest, highest = level_of[0], level_of[n - 1]
     counts = np.zeros(n * n, np.int32)

@@ -246,20 +246,21 @@ def lowest_in_disk(image: np.ndarray, radius: int) -> np.ndarray:
     reaches = np.empty(radius + 1, np.int64)  # half the width of the disk, this many rows from its centre
     for away in range(radius + 1):
         reaches[away] = int(np.sqrt(radius * radius - away * away))
-    out = np.full_like(image, np.inf)
-    grown = np.empty((radius + 1, width), image.dtype)  # of one row: the minimum over [x - reach, x + reach]
+    out = np.full((height, width), np.inf, np.float32)
+    grown = np.empty((radius + 1, width), np.float32)  # of one row: the minimum over [x - reach, x + reach]
     for y in range(height):
-        row = image[y]
-        grown[0] = row
-        for reach in range(1, radius + 1):
+        row, before = image[y], image[y]
+        for reach in range(radius + 1):
             to = grown[reach]
-            to[:] = grown[reach - 1]
-            if reach < width:
-                for x in range(width - reach):
-                    to[x] = min(to[x], row[x + reach])
-                beyond = to[reach:]  # a view, because an index that could be negative keeps vectors out
-                for x in range(width - reach):
-                    beyond[x] = min(beyond[x], row[x])
+            for x in range(width):
+                to[x] = before[x]
+            before = to
+            # Views, because an index that could be negative keeps the compiler from using vectors.
+            beyond, onward = to[reach:], row[reach:]
+            for x in range(width - reach):
+                to[x] = min(to[x], onward[x])
+            for x in range(width - reach):
+                beyond[x] = min(beyond[x], row[x])
         for away in range(-min(radius, y), min(radius, height - 1 - y) + 1):
             to, from_row = out[y + away], grown[reaches[abs(away)]]
             for x in range(width):

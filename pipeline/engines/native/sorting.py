@@ -66,12 +66,17 @@ def dense_ranks(values: np.ndarray) -> np.ndarray:
 @kernel
 def ranks_among(ranks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Dense ranks (int32) of the chosen values among themselves; `ranks` are dense, `chosen` are distinct indices."""
-    rank_of = np.arange(ranks.max() + 2).astype(np.int32)
-    if chosen.size < ranks.size:
-        rank_of[:] = 0
+    n_ranks = 0
+    for rank in ranks:
+        n_ranks = max(n_ranks, rank + 1)
+    rank_of = np.zeros(n_ranks + 1, np.int32)
+    if chosen.size == ranks.size:
+        for rank in range(n_ranks):
+            rank_of[rank] = rank
+    else:
         for i in chosen:
             rank_of[ranks[i] + 1] = 1
-        for rank in range(rank_of.size - 1):
+        for rank in range(n_ranks):
             rank_of[rank + 1] += rank_of[rank]
     out = np.empty(chosen.size, np.int32)
     for i in range(chosen.size):
