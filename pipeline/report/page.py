@@ -22,6 +22,7 @@ from pipeline.plan import read_findings
 from pipeline.report.certificate import read_certificate
 from pipeline.report.pictures import common_scale, composite, plate_heat_map
 from pipeline.run_record import Run
+from pipeline.scores.figures import figures
 from pipeline.screen import plate_size
 from pipeline.status import STATES, by_plate, well_states
 from pipeline.storage import Storage
@@ -210,7 +211,7 @@ def _detected(run: Run) -> list[dict[Hashable, Any]]:
 
 def _figures(run: Run) -> Iterator[dict[str, str]]:
     """The paper's figures of the scores there are, as SVG."""
-    for name, figure in scores.figures(scores.open_all(run.storage.location)).items():
+    for name, figure in figures(scores.open_all(run.storage.location)).items():
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
         svg = buffer.getvalue()

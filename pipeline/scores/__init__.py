@@ -1,6 +1,5 @@
 """Profiles -> answers. One file a task of the paper; each a short function of profiles, conditions and rules."""
 
-from pipeline.scores.figures import figures
 from pipeline.scores.load import load_profiles, scores_command, write_tables
 from pipeline.scores.rules import MODES, Rules
 from pipeline.scores.significance import fraction_retrieved
@@ -18,7 +17,6 @@ __all__ = [
     "compare_modes",
     "concatenate",
     "conditions",
-    "figures",
     "finish_score",
     "fraction_retrieved",
     "in_order",

@@ -1,0 +1,76 @@
+"""The command line as a user meets it: exit codes, and what is said."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import Config
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture
+def config_file(config: Callable[..., Config], tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(config(str(tmp_path / "results"), **{"engine.kind": "native"}).to_yaml())
+    return path
+
+
+def test_help_names_every_command() -> None:
+    text = call("--help").stdout
+    for command in ("plan", "run", "status", "report", "verify", "scores", "paper-check", "check", "simulate"):
+        assert re.search(rf"\b{command}\b", text), command
+
+
+def test_a_misspelt_key_is_refused_with_the_nearest_name(config_file: Path) -> None:
+    values = yaml.safe_load(config_file.read_text())
+    values["ilumination"] = values.pop("illumination")
+    config_file.write_text(yaml.safe_dump(values))
+    answer = call("run", str(config_file))
+    assert answer.returncode == 2
+    assert "Did you mean 'illumination'?" in answer.stderr
+
+
+def test_a_plan_is_shown_and_nothing_is_written(config_file: Path, tmp_path: Path) -> None:
+    answer = call("plan", "--show", str(config_file))
+    assert answer.returncode == 0, answer.stderr
+    assert "SIM00101" in answer.stdout
+    assert "OrigRNA" in answer.stdout  # the image that is missing is named before anything runs
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_with_failures_says_so_and_ends_with_3(config_file: Path, tmp_path: Path) -> None:
+    answer = call("run", str(config_file), "--wells", "A01,A02")
+    assert answer.returncode == 3, answer.stderr
+    assert "3 measured, 1 failed" in answer.stdout
+    status = call("status", str(tmp_path / "results"))
+    assert "OrigRNA is missing" in status.stdout
+    assert call("check", str(tmp_path / "results")).returncode == 0
+
+
+def test_a_damaged_shard_is_found_and_named(config_file: Path, tmp_path: Path) -> None:
+    call("run", str(config_file), "--wells", "A01", "--plates", "SIM00101")
+    shard = next((tmp_path / "results" / "cells").rglob("c/*/0/0"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    answer = call("check", str(tmp_path / "results"))
+    assert answer.returncode == 3
+    assert "A01 damaged" in answer.stdout
+
+
+def test_no_results_there_is_said_in_one_line(tmp_path: Path) -> None:
+    answer = call("status", str(tmp_path))
+    assert answer.returncode == 2
+    assert "holds no run" in answer.stderr
+    assert "Traceback" not in answer.stderr
