@@ -186,7 +186,9 @@ class ScoresConfig(Section):
     """What is computed from the profiles."""
 
     mode: Literal["correct", "published", "copairs"] = Field("correct", description="Rules of the statistics.")
-    tasks: tuple[str, ...] = Field(("detection",), description="Scores to compute; `scores --help` lists them.")
+    tasks: tuple[str, ...] = Field(
+        ("detection", "variance"), description="Scores to compute; `scores --help` lists them."
+    )
     seed: int = Field(0, description="Seed of the null distributions.")
 
 
