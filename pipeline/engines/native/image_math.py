@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.libm import log2
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
@@ -112,16 +113,6 @@ class ImageMath:
         if self.operation == "Average":
             result = result / np.float32(sum(self.factors))
         return result
-
-
-@kernel
-def log2(image: np.ndarray) -> np.ndarray:
-    """By the C library, as in CellProfiler: numpy's own depends on the processor."""
-    result = np.empty_like(image)
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            result[y, x] = np.log2(image[y, x])
-    return result
 
 
 @kernel

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.engines.native import smoothing, sums
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.libm import log2
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
@@ -136,7 +137,7 @@ def weighted_variance(image: np.ndarray, foreground: np.ndarray) -> float:
     darkest = image.max() / np.float32(256)
     if darkest == 0:
         return 0.0
-    logs = np.log2(np.maximum(image, darkest)).ravel()
+    logs = log2(np.maximum(image, darkest)).ravel()
     inside, outside = logs[foreground.ravel()], logs[~foreground.ravel()]
     if inside.size == 0:
         return float(sums.variance(outside))
@@ -156,7 +157,7 @@ def sum_of_entropies(image: np.ndarray, foreground: np.ndarray) -> float:
         return 0.0
     step = np.float32(1 / 256)
     clipped = np.clip(np.maximum(image, darkest), step, np.float32(1))
-    log_low, log_high = np.log2(clipped), np.log2(clipped + step)
+    log_low, log_high = log2(clipped), log2(clipped + step)
     inside, outside, is_flat = noisy_histograms(
         log_low.ravel(), log_high.ravel(), normal_noise(image.shape).ravel(), foreground.ravel(), 256
     )
