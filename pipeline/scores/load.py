@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Collection, Sequence
 
 import pandas as pd
 
 from pipeline.config import Screen
 from pipeline.errors import ConfigError, NotFound
+from pipeline.profiles import list_profiles, open_profiles
 from pipeline.scores.annotations import annotate, primary_plates, well_annotations
 from pipeline.scores.corrections import corrected
 from pipeline.scores.tasks import TASKS, run_task
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
-from pipeline.tables import decode_table, encode_table
+from pipeline.tables import encode_table
 
 #: The profiles from which every published score was computed.
 LEVEL = "normalized_feature_select_negcon_batch"
-
-
-def list_profiles(location: Location | str, level: str = LEVEL) -> dict[Plate, str]:
-    """Plate -> key of its profile file, `<batch>/<plate>/<plate>_<level>.parquet` or `.csv.gz`; parquet first."""
-    name = re.compile(rf"(?:.*/)?([^/]+)/([^/]+)/\2_{re.escape(level)}\.(parquet|csv\.gz)")
-    found: dict[Plate, str] = {}
-    for entry in open_storage(location).entries():
-        if match := name.fullmatch(entry.key):
-            plate = Plate(match[1], match[2])
-            if plate not in found or match[3] == "parquet":
-                found[plate] = entry.key
-    return found
 
 
 def load_profiles(
@@ -43,7 +30,7 @@ def load_profiles(
 
     Columns that only some plates have are NaN on the others. Raises `NotFound` where there are none.
     """
-    files = list_profiles(location, level)
+    files = list_profiles(open_storage(location)).get(level, {})
     if not files:
         raise NotFound(
             f"There are no profiles in {location}: nothing is named <batch>/<plate>/<plate>_{level}.parquet or .csv.gz."
@@ -59,9 +46,7 @@ def load_profiles(
     chosen = sorted(files if plates is None else set(plates) & set(files))
     if not chosen:
         raise NotFound(f"{location} has no profiles of the plates asked for, only of others, e.g. {min(files)}.")
-    store = open_storage(location)
-    tables = [_read(store.get(files[plate]), files[plate]).assign(Metadata_Batch=plate.batch) for plate in chosen]
-    profiles = pd.concat(tables, ignore_index=True)
+    profiles = open_profiles(location, level, chosen)
     return profiles if screen is None or screen.plates is None else annotate(profiles, well_annotations(screen))
 
 
@@ -95,12 +80,3 @@ def write_tables(tables: dict[str, pd.DataFrame], out: Location | str) -> None:
     store = open_storage(out)
     for name, table in tables.items():
         store.put(f"{name}.parquet", encode_table(table))
-
-
-def _read(data: bytes, key: str) -> pd.DataFrame:
-    if key.endswith(".parquet"):
-        return decode_table(data)
-    columns = pd.read_csv(io.BytesIO(data), compression="gzip", nrows=0).columns
-    # Metadata stay texts: plates that are numbers keep their zeros.
-    texts = {name: str for name in columns if name.startswith("Metadata")}
-    return pd.read_csv(io.BytesIO(data), compression="gzip", dtype=texts)
