@@ -21,10 +21,10 @@ run-cloud: setup ## run a config: make run-cloud CONFIG=my.yaml CLUSTER=tls://sc
 	@test -n "$(CONFIG)" || { echo "Say which config: make run-cloud CONFIG=my.yaml CLUSTER=tls://scheduler:8786"; exit 2; }
 	$(RUN) run $(CONFIG) --cluster $(CLUSTER)
 
-test: setup ## run the tests that take minutes
+test: setup ## run the tests
 	.venv/bin/python -m pytest -m "not slow" $(PYTEST)
 
-test-slow: setup ## run the tests that take longer: full sites against CellProfiler, kill and resume
+test-slow: setup ## run the tests that take longer: full sites in CellProfiler, workers that die
 	.venv/bin/python -m pytest -m slow $(PYTEST)
 
 lint: .venv/.ready ## style, types, and who may import whom
