@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import scipy.ndimage
 from centrosome.cpmorphology import convex_hull, fill_labeled_holes, minimum_enclosing_circle
+from centrosome.threshold import sum_of_entropies, weighted_variance
+from skimage.filters import threshold_li
 from skimage.segmentation import watershed
 
 
@@ -33,6 +35,19 @@ def gaussian(image, sigma):
     return {
         "image": smooth(image, float(sigma), mode="constant", cval=0),
         "ones": smooth(np.ones(image.shape), float(sigma), mode="constant", cval=0),
+    }
+
+
+def threshold(image, foreground):
+    """As CellProfiler's threshold block: Li with a tolerance from the smallest gap; what it measures of the result."""
+    mask = np.ones(image.shape, bool)
+    tolerance = max(np.min(np.diff(np.unique(image))) / 2, 0.5 / 65536)
+    return {
+        "li": threshold_li(image.ravel(), tolerance=tolerance),
+        "variance": weighted_variance(image, mask, foreground),
+        "entropies": sum_of_entropies(image, mask, foreground),
+        "sum": np.sum(image.ravel()),
+        "mean": np.mean(image.ravel()),
     }
 
 
