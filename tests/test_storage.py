@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import stamina
@@ -105,6 +108,86 @@ def test_a_server_that_does_not_answer_is_worth_another_try(server: LocalS3) -> 
     with stamina.set_testing(True, attempts=1), pytest.raises(StorageError) as caught:
         gone.get("key")
     assert caught.value.retry
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyS3]:
+    """An S3 server that answers each request by a script, and then as it should."""
+    server = FaultyS3(("127.0.0.1", 0), _Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with stamina.set_testing(True, attempts=6):  # no waits, as many attempts as always
+        yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class FaultyS3(http.server.ThreadingHTTPServer):
+    body = b"the bytes of an image"
+    script: ClassVar[list[str]] = []
+    requests = 0
+
+    def storage(self) -> Storage:
+        return open_storage(
+            Location(url="s3://bucket/prefix", endpoint=f"http://127.0.0.1:{self.server_port}", anonymous=True)
+        )
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    server: FaultyS3
+
+    def do_GET(self) -> None:
+        self.server.requests += 1
+        fault = self.server.script.pop(0) if self.server.script else ""
+        if fault.isdigit():
+            code = {"503": "SlowDown", "429": "TooManyRequests", "403": "AccessDenied"}[fault]
+            self._send(int(fault), f"<Error><Code>{code}</Code></Error>".encode())
+        elif fault == "damaged":
+            self._send(200, self.server.body[::-1])
+        elif fault == "cut short":
+            self._send(200, self.server.body, lost=5)
+        else:
+            self._send(200, self.server.body)
+
+    def _send(self, status: int, body: bytes, lost: int = 0) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{hashlib.md5(self.server.body).hexdigest()}"')
+        self.end_headers()
+        self.wfile.write(body[: len(body) - lost])
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("fault", ["503", "429", "cut short", "damaged"])
+def test_what_may_pass_is_asked_for_again(faulty: FaultyS3, fault: str) -> None:
+    faulty.script = [fault, fault]
+    assert faulty.storage().get("key", etag=hashlib.md5(faulty.body).hexdigest()) == faulty.body
+    assert faulty.requests == 3
+
+
+def test_what_cannot_pass_is_asked_for_once(faulty: FaultyS3) -> None:
+    faulty.script = ["403"] * 9
+    with pytest.raises(AccessDenied):
+        faulty.storage().get("key")
+    assert faulty.requests == 1
+
+
+def test_there_is_an_end_to_asking(faulty: FaultyS3) -> None:
+    faulty.script = ["503"] * 99
+    with pytest.raises(StorageError) as caught:
+        faulty.storage().get("key")
+    assert caught.value.retry
+    assert faulty.requests == 6
+
+
+def test_an_object_that_stays_damaged_is_not_what_was_planned(faulty: FaultyS3) -> None:
+    faulty.script = ["damaged"] * 99
+    with pytest.raises(Changed, match="damaged"):
+        faulty.storage().get("key", etag=hashlib.md5(faulty.body).hexdigest())
 
 
 def test_a_location_holds_no_secret(server: LocalS3) -> None:
