@@ -56,7 +56,7 @@ class DaskExecutor:
             else None
         )
         try:
-            self.client = Client(self._cluster or cluster, security=_security(certificates), timeout=30)
+            self.client = Client(self._cluster or cluster, security=_security(certificates), timeout=10)
         except OSError as error:
             raise ConfigError(
                 f"No Dask scheduler answers at {cluster}: {error}. "

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 
 from pipeline import flow, ledger
 from pipeline.config import Config
-from pipeline.errors import SettingsDiffer
+from pipeline.errors import ConfigError, SettingsDiffer
 from pipeline.executors import open_executor
 from pipeline.progress import Progress
 from pipeline.report import Summary
@@ -52,6 +53,20 @@ def test_two_worker_processes_leave_the_same_bytes(finished: Config, config: Cal
     settings = config("s3://results/dask", **{"execution.cluster": "local"})
     run(settings)
     assert stored(settings.results) == stored(finished.results)
+
+
+def test_a_scheduler_that_is_running_already_is_used(config: Callable[..., Config], tmp_path: Path) -> None:
+    few = {"engine.kind": "native", "subset.plates": ["SIM00101"], "subset.wells": ["A01"]}
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        settings = config(str(tmp_path / "results"), **few, **{"execution.cluster": cluster.scheduler_address})
+        assert run(settings).wells == {"measured": 1}
+        assert cluster.scheduler.workers, "the cluster is not ours to close"
+
+
+def test_no_scheduler_at_an_address_is_said_with_the_way_out(config: Callable[..., Config], tmp_path: Path) -> None:
+    settings = config(str(tmp_path / "results"), **{"execution.cluster": "tcp://127.0.0.1:9"})
+    with pytest.raises(ConfigError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9.*CLUSTER=local"):
+        open_executor(settings)
 
 
 def test_a_folder_holds_the_same_bytes_as_a_bucket(
