@@ -15,6 +15,9 @@ from pipeline.executors import Outcome
 #: a log file gets a line each time so large a part of the wells is done, instead of a bar that is redrawn
 LOGGED = 0.05
 
+#: stages whose end is worth a line
+_SAID = {"publish": "measured", "select": "features selected", "score": "scored"}
+
 
 class Progress:
     """One bar over the wells, on standard error, and a line for each plate, batch and score that is done."""
@@ -46,8 +49,8 @@ class Progress:
         stage, _, where = outcome.task.key.partition("/")
         if outcome.error is not None:
             self.say(f"{outcome.task.key} failed: {outcome.error}")
-        elif stage in ("publish", "select", "score"):
-            self.say(f"{where}: " + {"publish": "measured", "select": "features selected", "score": "scored"}[stage])
+        elif stage in _SAID:
+            self.say(f"{where}: {(outcome.record or {}).get('why') or _SAID[stage]}")
         if stage == "publish":
             self._plates += 1
         if stage == "measure":

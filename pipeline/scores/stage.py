@@ -77,9 +77,10 @@ def finish_score(results: Location, score: str) -> dict[str, Any]:
                 for entry in run.storage.entries(folder)
             }
         )
-    for name, table in concatenate(parts).items():
+    tables = concatenate(parts)
+    for name, table in tables.items():
         run.storage.put(f"scores/{name}.parquet", encode_table(table))
-    return {}
+    return {} if tables else {"why": "there is nothing to score: no plate has profiles of negative controls"}
 
 
 def compare_modes(results: Location) -> dict[str, Any]:
