@@ -6,7 +6,6 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.workspace import pixels_by_label
 
 
 @kernel
@@ -31,6 +30,24 @@ def areas(labels: np.ndarray, count: int) -> np.ndarray:
 def at_border(labels: np.ndarray) -> np.ndarray:
     """The labels on the image's border, 0 included if it is there."""
     return np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+
+
+@kernel
+def centres(segmented: np.ndarray, count: int) -> np.ndarray:
+    """float64 (count, 2): mean row and column, NaN for a number without pixels."""
+    sums, pixels = np.zeros((count, 2), np.int64), np.zeros(count, np.int64)
+    for y in range(segmented.shape[0]):
+        for x in range(segmented.shape[1]):
+            label = segmented[y, x]
+            if label > 0:
+                sums[label - 1, 0] += y
+                sums[label - 1, 1] += x
+                pixels[label - 1] += 1
+    result = np.full((count, 2), np.nan)
+    for k in range(count):
+        if pixels[k] > 0:
+            result[k] = sums[k] / pixels[k]
+    return result
 
 
 @kernel
@@ -60,20 +77,19 @@ def outline(labels: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def overlap(parents: np.ndarray, children: np.ndarray, n_parents: int, n_children: int) -> np.ndarray:
-    """For each child the parent with which it shares most pixels, the lower one of equals: int64 (n_children).
+def overlap(parents: np.ndarray, n_parents: int, pixels: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """For each child the parent with which it shares most pixels, the lower one of equals: int64 (children).
 
-    0 where a child lies outside all parents.
+    0 where a child lies outside all parents. `parents`: a label image. `pixels`, `starts`: as of `Objects`.
     """
-    flat_parents, flat_children = parents.ravel(), children.ravel()
-    pixels, starts = pixels_by_label(flat_children, n_children)
+    flat = parents.ravel()
     shared = np.zeros(n_parents + 1, np.int64)
-    best = np.zeros(n_children, np.int64)
-    for k in range(n_children):
+    best = np.zeros(starts.size - 1, np.int64)
+    for k in range(best.size):
         for at in range(starts[k], starts[k + 1]):
-            shared[flat_parents[pixels[at]]] += 1
+            shared[flat[pixels[at]]] += 1
         for at in range(starts[k], starts[k + 1]):
-            parent = flat_parents[pixels[at]]
+            parent = flat[pixels[at]]
             if parent > 0 and (
                 best[k] == 0
                 or shared[parent] > shared[best[k]]
@@ -81,7 +97,7 @@ def overlap(parents: np.ndarray, children: np.ndarray, n_parents: int, n_childre
             ):
                 best[k] = parent
         for at in range(starts[k], starts[k + 1]):
-            shared[flat_parents[pixels[at]]] = 0
+            shared[flat[pixels[at]]] = 0
     return best
 
 

@@ -83,7 +83,7 @@ class MeasureObjectNeighbors:
         kept = kept_numbers(own, objects)
         has_pixels = objects.areas > 0
         kept_others = kept if self.is_same_set else kept_numbers(others, neighbors)
-        own_centres, other_centres = centres(own, n_own), centres(others, n_others)
+        own_centres, other_centres = labels.centres(own, n_own), labels.centres(others, n_others)
         nearest = nearest_three(own_centres, other_centres)[kept]
         first = 1 if self.is_same_set else 0
         to_first = other_centres[nearest[:, first]] - own_centres[kept]
@@ -130,25 +130,7 @@ def with_centre(radius: float) -> np.ndarray:
 def kept_numbers(small_removed: np.ndarray, objects: Objects) -> np.ndarray:
     """Index (number - 1) of each object in the small-removed label image."""
     highest = int(small_removed.max(initial=0))
-    return labels.overlap(small_removed, objects.segmented, highest, objects.count) - 1
-
-
-@kernel
-def centres(segmented: np.ndarray, count: int) -> np.ndarray:
-    """float64 (count, 2): mean row and column, NaN for a number without pixels."""
-    sums, pixels = np.zeros((count, 2), np.int64), np.zeros(count, np.int64)
-    for y in range(segmented.shape[0]):
-        for x in range(segmented.shape[1]):
-            label = segmented[y, x]
-            if label > 0:
-                sums[label - 1, 0] += y
-                sums[label - 1, 1] += x
-                pixels[label - 1] += 1
-    result = np.full((count, 2), np.nan)
-    for k in range(count):
-        if pixels[k] > 0:
-            result[k] = sums[k] / pixels[k]
-    return result
+    return labels.overlap(small_removed, highest, objects.pixels, objects.starts) - 1
 
 
 @kernel

@@ -10,15 +10,6 @@ from pipeline.engines.native.workspace import Objects, Workspace
 NUMBER = "Number_Object_Number"
 
 
-def centres(objects: Objects) -> np.ndarray:
-    """float64 (objects, 2): mean row and column of each object's pixels, NaN where it has none."""
-    width = objects.segmented.shape[1]
-    numbers = np.repeat(np.arange(objects.count), objects.areas)
-    rows, columns = np.divmod(objects.pixels, width)
-    sums = [np.bincount(numbers, along, minlength=objects.count) for along in (rows, columns)]
-    return np.stack(sums, axis=1) / objects.areas[:, None]
-
-
 def location_features(with_z: bool) -> list[str]:
     return ["Location_Center_X", "Location_Center_Y", *(["Location_Center_Z"] if with_z else []), NUMBER]
 
@@ -26,7 +17,7 @@ def location_features(with_z: bool) -> list[str]:
 def record(site: Workspace, name: str, objects: Objects, *, with_z: bool) -> None:
     """Add the objects to the site, with their places, numbers and count. Tertiary objects have no Z."""
     site.objects[name] = objects
-    centre = centres(objects)
+    centre = labels.centres(objects.segmented, objects.count)
     site.add(name, "Location_Center_X", centre[:, 1])
     site.add(name, "Location_Center_Y", centre[:, 0])
     if with_z:
@@ -42,7 +33,7 @@ def relation_features(parent: str, child: str) -> dict[str, list[str]]:
 def relate(site: Workspace, parent: str, child: str) -> np.ndarray:
     """Record each child's parent, the one that shares most of its pixels; returns the parents."""
     of_parent, of_child = site.objects[parent], site.objects[child]
-    parents = labels.overlap(of_parent.segmented, of_child.segmented, of_parent.count, of_child.count)
+    parents = labels.overlap(of_parent.segmented, of_parent.count, of_child.pixels, of_child.starts)
     record_relation(site, parent, child, parents)
     return parents
 

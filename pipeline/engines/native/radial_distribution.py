@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.engines.native import labels
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
@@ -100,7 +99,7 @@ class Geometry:
 
     @classmethod
     def of(cls, objects: Objects) -> Geometry:
-        to_edge = labels.squared_distance(objects.segmented).ravel()
+        to_edge = objects.to_edge.ravel()
         flat = objects.segmented.ravel()
         # The centre is the pixel farthest from the edge; of equal ones the last in numpy's order of the whole image.
         centres = last_maxima(to_edge.view(np.uint32), flat, objects.pixels, objects.starts)

@@ -9,6 +9,7 @@ from centrosome.propagate import propagate
 from scipy import ndimage
 
 from pipeline.engines.native import labels, objects
+from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.threshold import Threshold
 from pipeline.engines.native.watershed import watershed
@@ -100,9 +101,15 @@ def competitors(primary: Objects) -> np.ndarray:
     return np.where((primary.segmented > 0) | is_at_border[unedited], unedited, 0).astype(np.int32)
 
 
+@kernel
 def accepted(grown: np.ndarray, segmented: np.ndarray) -> np.ndarray:
     """Table from a grown object's number to the highest primary object within it, 0 where there is none."""
-    table = np.zeros(int(grown.max(initial=0)) + 1, np.int64)
-    np.maximum.at(table, grown[segmented > 0], segmented[segmented > 0])
+    highest = 0
+    for label in grown.ravel():
+        highest = max(highest, label)
+    table = np.zeros(highest + 1, np.int64)
+    for y in range(grown.shape[0]):
+        for x in range(grown.shape[1]):
+            table[grown[y, x]] = max(table[grown[y, x]], segmented[y, x])
     table[0] = 0
     return table

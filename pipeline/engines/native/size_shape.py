@@ -63,7 +63,7 @@ class MeasureSizeShape:
         orientation = refine(tensors, objects)
         narrow, wide = np.clip(np.linalg.eigvalsh(tensors), 0, None).T
         perimeter, euler = perimeters(segmented, pixels, starts)
-        radii = edge_radii(segmented, pixels, starts)
+        radii = edge_radii(objects.to_edge, pixels, starts)
         hull, counts = convex_hulls(objects)
         least_feret, most_feret = cpmorphology.feret_diameter(hull, counts, np.arange(1, objects.count + 1))
         convex = convex_areas(hull[:, 1:].astype(np.int64), counts)
@@ -257,17 +257,13 @@ def quad(padded, corner, wide, label):
     return 0
 
 
-def edge_radii(segmented: np.ndarray, pixels: np.ndarray, starts: np.ndarray) -> np.ndarray:
+@kernel
+def edge_radii(to_edge, pixels, starts):
     """Greatest, mean and median distance of an object's pixels to the nearest outside it: float64 (3, objects).
 
-    What lies beyond the image's border is outside.
+    Here what lies beyond the image's border is outside. `to_edge`: as of `Objects`.
     """
-    squares = labels.squared_distance(np.pad(segmented, 1))[1:-1, 1:-1]
-    return summarise(np.ascontiguousarray(squares).ravel(), pixels, starts)
-
-
-@kernel
-def summarise(squares, pixels, starts):
+    height, width = to_edge.shape
     n = starts.size - 1
     result = np.full((3, n), np.nan)
     longest = 1
@@ -280,7 +276,9 @@ def summarise(squares, pixels, starts):
             continue
         total = 0.0
         for at in range(area):
-            ordered[at] = squares[pixels[starts[k] + at]]
+            y, x = pixels[starts[k] + at] // width, pixels[starts[k] + at] % width
+            to_border = min(y + 1, x + 1, height - y, width - x)
+            ordered[at] = min(to_edge[y, x], to_border * to_border)
             total += np.sqrt(np.float64(ordered[at]))
         sort_bytes(ordered[:area], spare[:area])
         low, high = ordered[(area - 1) // 2], ordered[area // 2]

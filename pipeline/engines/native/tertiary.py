@@ -63,7 +63,7 @@ class IdentifyTertiaryObjects:
     def _relate_through_larger(self, site: Workspace, larger_of_tertiary: np.ndarray) -> None:
         """The smaller object shares no pixel with the tertiary one; their common larger object joins them."""
         larger, smaller = site.objects[self.larger], site.objects[self.smaller]
-        larger_of_smaller = labels.overlap(larger.segmented, smaller.segmented, larger.count, smaller.count)
+        larger_of_smaller = labels.overlap(larger.segmented, larger.count, smaller.pixels, smaller.starts)
         smaller_of_larger = np.zeros(larger.count + 1, np.int64)
         smaller_of_larger[larger_of_smaller] = np.arange(1, smaller.count + 1)
         smaller_of_larger[0] = 0

@@ -15,6 +15,7 @@ from numba import njit
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.keys import sort_keys
 
+LOW = np.uint64(0xFFFFFFFF)
 #: the 8 neighbours (dy, dx) in the order in which they enter the queue: nearer ones first, then raster order
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -24,87 +25,115 @@ def watershed(image: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndar
 
     `image`: float (y, x). `seeds`: int32 (y, x), 0 where there is none; seeds outside `mask` do not count.
     """
-    flooded = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.int32)
-    flooded[1:-1, 1:-1] = np.where(mask, seeds, 0)
-    # Outside the mask, and on a border of one pixel, -1 stands for "taken".
-    flooded[1:-1, 1:-1][~mask] = -1
-    flooded[[0, -1]] = -1
-    flooded[:, [0, -1]] = -1
+    flooded = bordered(seeds, mask)
     width = flooded.shape[1]
     offsets = np.array([dy * width + dx for dy, dx in NEIGHBOURS])
-    flood(ranks(image, mask).ravel(), flooded.ravel(), offsets)
-    return np.where(mask, flooded[1:-1, 1:-1], 0)
-
-
-def ranks(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint32 (y + 2, x + 2) in the order of the pixels' values; equal values share one."""
-    padded = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint32)
     if image.dtype == np.float32:
-        padded[1:-1, 1:-1] = sort_keys(image.ravel()).reshape(image.shape)
+        rank = sort_keys(image.ravel())
     else:
-        _, padded[1:-1, 1:-1][mask] = np.unique(image[mask], return_inverse=True)
-    return padded
+        rank = np.zeros(image.size, np.uint32)
+        rank[mask.ravel()] = np.unique(image[mask], return_inverse=True)[1]
+    flood(rank.reshape(image.shape), flooded.ravel(), offsets)
+    return inside(flooded)
+
+
+@kernel
+def bordered(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """int32 (y + 2, x + 2): seeds within the mask; -1, for "taken", outside it and on a border of one pixel."""
+    height, width = mask.shape
+    result = np.full((height + 2, width + 2), np.int32(-1))
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x]:
+                result[y + 1, x + 1] = seeds[y, x]
+    return result
+
+
+@kernel
+def inside(flooded: np.ndarray) -> np.ndarray:
+    """The image without its border, 0 where it was taken."""
+    result = np.empty((flooded.shape[0] - 2, flooded.shape[1] - 2), np.int32)
+    for y in range(result.shape[0]):
+        for x in range(result.shape[1]):
+            result[y, x] = max(flooded[y + 1, x + 1], 0)
+    return result
 
 
 @kernel
 def flood(rank: np.ndarray, flooded: np.ndarray, offsets: np.ndarray) -> None:
-    """Give every 0 of `flooded` (flat, bordered by -1) that a seed reaches the seed's label, in place."""
-    room = 0
+    """Give every 0 of `flooded` (flat, bordered by -1) that a seed reaches the seed's label, in place.
+
+    `rank`: uint32 (y, x), in the order of the pixels' values.
+    """
+    width = rank.shape[1] + 2
+    room, n_seeds = 0, 0
     for label in flooded:
         room += label >= 0
-    # A key is the value's rank, then the time of entry. Every pixel enters once.
-    keys, pixels = np.empty(room, np.uint64), np.empty(room, np.int64)
-    size = 0
+        n_seeds += label > 0
+    # A key is the pixel's rank, then the time at which it entered; seeds are told apart by a time, but not ordered.
+    keys, pixel_at = np.empty(room, np.uint64), np.empty(room, np.int64)
+    size, time = 0, 0
     for pixel in range(flooded.size):
-        if flooded[pixel] > 0 or flooded[pixel] < -1:
-            size = push(keys, pixels, size, np.uint64(rank[pixel]) << np.uint64(32), pixel)
-    time = np.uint64(1)
+        if flooded[pixel] > 0:
+            pixel_at[time] = pixel
+            size = push(keys, size, key_of(rank, pixel, width, time), n_seeds)
+            time += 1
     while size > 0:
-        pixel = pixels[0]
-        size = pop(keys, pixels, size)
+        pixel = pixel_at[keys[0] & LOW]
+        size = pop(keys, size, n_seeds)
         label = flooded[pixel]
         for offset in offsets:
             neighbour = pixel + offset
-            if flooded[neighbour] != 0:
-                continue
-            time += np.uint64(1)
-            flooded[neighbour] = label
-            size = push(keys, pixels, size, (np.uint64(rank[neighbour]) << np.uint64(32)) | time, neighbour)
+            if flooded[neighbour] == 0:
+                flooded[neighbour] = label
+                pixel_at[time] = neighbour
+                size = push(keys, size, key_of(rank, neighbour, width, time), n_seeds)
+                time += 1
 
 
 @njit(nogil=True, inline="always")
-def push(keys: np.ndarray, pixels: np.ndarray, size: int, key: np.integer, pixel: int) -> int:
+def key_of(rank: np.ndarray, pixel: int, width: int, time: int):
+    return (np.uint64(rank[pixel // width - 1, pixel % width - 1]) << np.uint64(32)) | np.uint64(time)
+
+
+@njit(nogil=True, inline="always")
+def is_before(one, other, n_seeds):
+    """Whether a key leaves the queue before another; seeds of the same rank do not."""
+    return one < other and ((other & LOW) >= n_seeds or (one >> np.uint64(32)) != (other >> np.uint64(32)))
+
+
+@njit(nogil=True, inline="always")
+def push(keys: np.ndarray, size: int, key, n_seeds: int) -> int:
     child = size
     while child > 0:
         parent = (child - 1) >> 1
-        if not key < keys[parent]:
+        if not is_before(key, keys[parent], n_seeds):
             break
-        keys[child], pixels[child] = keys[parent], pixels[parent]
+        keys[child] = keys[parent]
         child = parent
-    keys[child], pixels[child] = key, pixel
+    keys[child] = key
     return size + 1
 
 
 @njit(nogil=True, inline="always")
-def pop(keys: np.ndarray, pixels: np.ndarray, size: int) -> int:
+def pop(keys: np.ndarray, size: int, n_seeds: int) -> int:
     size -= 1
     if size == 0:
         return 0
-    key, pixel = keys[size], pixels[size]
+    key = keys[size]
     hole = 0
     while True:
         child = 2 * hole + 1
         if child >= size:
             break
-        smallest = key
-        to = hole
-        if keys[child] < smallest:
+        smallest, to = key, hole
+        if is_before(keys[child], smallest, n_seeds):
             smallest, to = keys[child], child
-        if child + 1 < size and keys[child + 1] < smallest:
+        if child + 1 < size and is_before(keys[child + 1], smallest, n_seeds):
             to = child + 1
         if to == hole:
             break
-        keys[hole], pixels[hole] = keys[to], pixels[to]
+        keys[hole] = keys[to]
         hole = to
-    keys[hole], pixels[hole] = key, pixel
+    keys[hole] = key
     return size

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.engines.native import labels
 from pipeline.engines.native.compiled import kernel
 
 
@@ -56,6 +57,11 @@ class Objects:
     def boxes(self) -> np.ndarray:
         """int64 (count, 4): first row, first column, end row, end column; zeros where an object has no pixel."""
         return bounding_boxes(self.pixels, self.starts, self.segmented.shape[1])
+
+    @cached_property
+    def to_edge(self) -> np.ndarray:
+        """int32 (y, x): squared distance of each labelled pixel to the nearest of another label, within the image."""
+        return labels.squared_distance(self.segmented)
 
 
 @dataclass

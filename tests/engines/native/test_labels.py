@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pipeline.engines.native import labels
-from pipeline.engines.native.workspace import Objects
+from pipeline.engines.native.workspace import Objects, pixels_by_label
 from tests.engines.native.numpy1 import ask
 from tests.engines.native.sites import label_images, shapes
 
@@ -86,7 +86,7 @@ def test_a_childs_parent_is_the_one_that_shares_most_of_it_the_lower_of_equals(d
         shared = np.bincount(parents[children == child], minlength=n_parents + 1)
         shared[0] = 0
         expected.append(int(np.argmax(shared)))
-    found = labels.overlap(parents, children, n_parents, n_children)
+    found = labels.overlap(parents, n_parents, *pixels_by_label(children.ravel(), n_children))
     assert found.tolist() == expected
     assert labels.children_of(found, n_parents).tolist() == [expected.count(k) for k in range(1, n_parents + 1)]
 
