@@ -3,8 +3,8 @@
 `scipy.ndimage.maximum_position` sorts all pixels and keeps, for each label, the last. Among equal values numpy's
 quicksort leaves an order that depends on every other value, so the sort has to be repeated; but only those
 partitions in which such a value lies. This is numpy 1.26's introsort (npysort/quicksort.cpp), the one it runs
-where its AVX-512 kernels are switched off: median of three, insertion sort up to 17 elements, heap sort below
-a depth of twice the number of bits.
+where its AVX-512 kernels are switched off: median of three, insertion sort up to 16 elements, heap sort for
+ranges that have been split twice as often as their number has bits.
 """
 
 from __future__ import annotations
