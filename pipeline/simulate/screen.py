@@ -18,6 +18,7 @@ import tifffile
 import yaml
 from rich.progress import track
 
+from pipeline.errors import ConfigError
 from pipeline.screen import well_position
 from pipeline.simulate.design import (
     BATCH,
@@ -59,6 +60,8 @@ def simulate(
     `tables/...` (see `screen_tables`), and `design.json` at the end. Returns the design.
     """
     if isinstance(design, str):
+        if design not in DESIGNS:
+            raise ConfigError(f"There is no design {design!r}. Choose from: {', '.join(DESIGNS)}.")
         design = DESIGNS[design]
     if seed is not None:
         design = replace(design, seed=seed)
