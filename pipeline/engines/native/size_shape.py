@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import atan2, pi
+from math import atan2, pi, pow
 
 import numpy as np
 from centrosome import cpmorphology
@@ -157,7 +157,8 @@ def inertia_tensor(mask: np.ndarray) -> np.ndarray:
     def moments(centre: tuple[float, float]) -> np.ndarray:
         sums = mask.astype(np.float64)
         for axis, length in enumerate(mask.shape):
-            powers = (np.arange(length, dtype=float) - centre[axis])[:, None] ** np.arange(4, dtype=float)
+            # Powers by the C library; newer NumPy has its own for each processor.
+            powers = np.array([[pow(at - centre[axis], float(power)) for power in range(4)] for at in range(length)])
             sums = np.rollaxis(np.dot(np.rollaxis(sums, axis, 2), powers), -1, axis)
         return sums
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline.engines import open_engine
@@ -216,3 +217,49 @@ def test_settings_are_honoured_as_cellprofiler_honours_them(pipeline):
     unequal = comparison[comparison[["unequal_values", "missing", "unexpected"]].any(axis=1)]
     assert is_equal(comparison), unequal.T.to_string()
     assert comparison["values"].sum() > 100
+
+
+def dust(kind: str) -> np.ndarray:
+    """uint16 (400, 400) of 400 objects of up to 9 x 9 pixels, symmetric in one way or another."""
+    random = np.random.default_rng(5)
+    image = np.zeros((400, 400), np.uint16)
+    for top in range(3, 400, 20):
+        for left in range(3, 400, 20):
+            n = int(random.integers(1, 10))
+            mask = random.random((n, n)) < random.choice([0.6, 0.8, 1])
+            if kind == "along the diagonal":
+                mask |= mask.T
+            elif kind == "by quarter turns":
+                mask = mask | np.rot90(mask) | np.rot90(mask, 2) | np.rot90(mask, 3)
+            elif kind == "upside down":
+                mask |= mask[::-1]
+            elif kind == "lines and triangles":
+                mask = (np.eye(n, dtype=bool), np.ones((n, 1), bool), np.tri(n, dtype=bool))[random.integers(3)]
+            image[top : top + mask.shape[0], left : left + mask.shape[1]][mask] = 65535
+    return image
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", ["none", "along the diagonal", "by quarter turns", "upside down", "lines and triangles"]
+)
+def test_shapes_on_which_rounding_decides_come_out_the_same(kind):
+    nuclei = NUCLEI[1] | {
+        DECLUMP: "None",
+        "Discard objects outside the diameter range?": "No",
+        "Discard objects touching the border of the image?": "No",
+        HOLES: "Never",
+        "Thresholding method": ["Manual"],
+        "Manual threshold": "0.5",
+        "Threshold smoothing scale": "0",
+    }
+    near = {"Select objects to measure": "Nuclei", "Select neighboring objects to measure": "Nuclei"}
+    shapes = {"Select object sets to measure": "Nuclei"}
+    text = cppipes.write((NUCLEI[0], nuclei), ("MeasureObjectSizeShape", shapes), ("MeasureObjectNeighbors", near))
+
+    with open_engine("native", text) as native, open_engine("cellprofiler", text) as cellprofiler:
+        given = {"DNA": dust(kind)}
+        comparison = compare(native.measure(given), cellprofiler.measure(given))
+
+    unequal = comparison[comparison[["unequal_values", "missing", "unexpected"]].any(axis=1)]
+    assert is_equal(comparison), unequal.T.to_string()
