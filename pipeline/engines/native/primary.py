@@ -97,7 +97,7 @@ class IdentifyPrimaryObjects:
         foreground = self.threshold.foreground(site, image, self.name)
         if self.fill_before:
             foreground = cpmorphology.fill_labeled_holes(
-                foreground, size_fn=lambda size, is_foreground: size < self.diameters[1] * self.diameters[1]
+                foreground, size_fn=lambda size, _: size < self.diameters[1] * self.diameters[1]
             )
         unedited, count = ndimage.label(foreground, EIGHT_CONNECTED, output=np.int32)
         if self.declump != "None":

@@ -10,11 +10,14 @@ import pytest
 from pipeline.engines import open_engine
 from pipeline.engines.parity import compare, is_equal
 from pipeline.errors import EngineError
-from tests.engines.native.synthetic import IMPOSSIBLE, MORE, SMALL, with_neutral_illumination
+from pipeline.simulate.design import DESIGNS, plate_names, well_sample
+from pipeline.simulate.render import CHANNELS as SIMULATED
+from pipeline.simulate.screen import render_well_site
+from tests.engines.native.synthetic import IMPOSSIBLE, MORE, SMALL, blobs, with_neutral_illumination
 
 ROOT = Path(__file__).parents[3]
 ANALYSIS = (ROOT / "pipeline/screens/cpjump1/analysis.cppipe").read_text()
-#: all modules, but three measured channels; CellProfiler takes seconds for each more
+#: all modules, but five measured channels; CellProfiler takes seconds for each more
 SHORT = ANALYSIS.replace("AGP, Brightfield, DNA, ER, HighZBF, LowZBF, Mito, RNA", "AGP, DNA, ER, Mito, RNA")
 
 
@@ -66,8 +69,6 @@ def test_a_site_that_cellprofiler_cannot_measure_is_an_error_in_both(engines, na
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_a_random_site_under_a_sloping_illumination_has_the_same_objects_columns_and_values(engines, seed):
-    from tests.engines.native.synthetic import blobs
-
     random = np.random.default_rng(seed)
     shape = tuple(random.integers(50, 170, 2))
     site = with_neutral_illumination(blobs(seed, shape, int(random.integers(1, 25))))
@@ -75,3 +76,16 @@ def test_a_random_site_under_a_sloping_illumination_has_the_same_objects_columns
         if name.startswith("Illum"):
             site[name] = image + np.linspace(0, random.random(), shape[1], dtype=np.float32)
     assert_equal(engines, only(engines[0].inputs, site))
+
+
+def test_sites_of_the_embedded_screen_have_the_same_objects_columns_and_values():
+    analysis = ROOT / "pipeline/screens/embedded/analysis.cppipe"
+    design = DESIGNS["dry-run"]
+    [plate, *_] = plate_names(design, "compound")
+    wells = list(well_sample(design, "compound"))
+
+    with open_engine("native", analysis) as native, open_engine("cellprofiler", analysis) as cellprofiler:
+        for well in (wells[0], wells[-1]):
+            pixels = render_well_site(design, "compound", plate, well, 1)
+            site = {f"Orig{channel}": image for channel, image in zip(SIMULATED, pixels, strict=True)}
+            assert_equal((native, cellprofiler), only(native.inputs, with_neutral_illumination(site)))
