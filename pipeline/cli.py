@@ -29,6 +29,11 @@ Sites = Annotated[str | None, typer.Option(help="Only these sites, e.g. 1,2.")]
 Results = Annotated[str, typer.Argument(help="Root of the results: a folder or s3://bucket/prefix.")]
 ProfileName = Annotated[str | None, typer.Option(help="AWS profile to use.")]
 Endpoint = Annotated[str | None, typer.Option(help="S3 server other than AWS, e.g. http://127.0.0.1:8333.")]
+#: for the help of `scores`, which is not to import them; a test holds it against the table of tasks
+SCORES = (
+    "Of: detection, positions, variance, sisters, gene_compound, directionality, pairs, t_tests, counts, "
+    "polypharmacology, umap."
+)
 EngineKind = Annotated[str | None, typer.Option("--engine", help="Engine: cellprofiler or native.")]
 
 
@@ -58,6 +63,7 @@ def run(
     plates: Plates = None,
     wells: Wells = None,
     sites: Sites = None,
+    results: Annotated[str | None, typer.Option(help="Another place for the results, e.g. of a first look.")] = None,
     cluster: Annotated[
         str | None, typer.Option(help="serial, local (worker processes here), or a scheduler, e.g. tls://host:8786.")
     ] = None,
@@ -66,6 +72,8 @@ def run(
 ) -> None:
     """Run everything that is not done yet: images to report. Kill it at any moment and run it again."""
     execution: dict[str, Any] = {"execution.cluster": cluster, "execution.workers": workers, "engine.kind": engine}
+    if results is not None:
+        execution["results.url"] = results if "://" in results else str(Path(results).absolute())
     settings = _config(config, plates=plates, wells=wells, sites=sites, **execution)
     raise typer.Exit(_run(settings))
 
@@ -73,14 +81,20 @@ def run(
 @app.command("dry-run")
 def dry_run(
     folder: Annotated[Path, typer.Option(help="Where the screen, the stores and the report go.")] = Path("dry-run"),
-    engine: EngineKind = None,
+    engine: Annotated[str, typer.Option(help="Engine: native or cellprofiler.")] = "native",
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
-    design: Annotated[str, typer.Option(help="How large a screen: tiny, dry-run, native.")] = "dry-run",
+    design: Annotated[
+        str | None,
+        typer.Option(help="How large a screen: tiny, dry-run, native. Default: what the engine can do in time."),
+    ] = None,
 ) -> None:
     """Simulate a small screen with known answers, run everything on it through a local S3 server, check the answers."""
+    from pipeline.simulate.dry_run import DESIGN_OF
     from pipeline.simulate.dry_run import dry_run as simulate_and_run
 
-    raise typer.Exit(simulate_and_run(folder, engine=engine or "cellprofiler", workers=workers, design=design))
+    raise typer.Exit(
+        simulate_and_run(folder, engine=engine, workers=workers, design=design or DESIGN_OF.get(engine, "dry-run"))
+    )
 
 
 @app.command()
@@ -153,7 +167,7 @@ def scores(
     out: Annotated[str, typer.Option(help="Folder or URL for the tables, one parquet a task.")],
     screen: Annotated[str | None, typer.Option(help="Screen whose tables annotate them, e.g. cpjump1.")] = None,
     mode: Annotated[str, typer.Option(help="correct, published, or copairs.")] = "correct",
-    task: Annotated[list[str] | None, typer.Option(help="Only this score; give it again for more.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help=f"Only this score; give it again for more. {SCORES}")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the null distributions.")] = 0,
     profile: ProfileName = None,
     endpoint: Endpoint = None,

@@ -135,7 +135,9 @@ class EngineConfig(Section):
     """What measures a site."""
 
     kind: Literal["cellprofiler", "native"] = Field("cellprofiler", description="Which engine measures.")
-    cppipe: Path = Field(description="CellProfiler pipeline file (.cppipe) to run on every site.")
+    cppipe: Path = Field(
+        description="CellProfiler pipeline file (.cppipe) to run on every site; `cpjump1/analysis.cppipe` is CPJUMP1's."
+    )
 
 
 class CellsConfig(Section):
@@ -225,6 +227,13 @@ class Execution(Section):
         None, description="Folder with ca.pem, client.pem and client-key.pem, for a tls:// scheduler."
     )
 
+    @field_validator("cluster")
+    @classmethod
+    def _is_a_cluster(cls, cluster: str) -> str:
+        if cluster not in ("serial", "local") and "://" not in cluster:
+            raise ValueError("must be serial, local, or a scheduler's address such as tls://host:8786")
+        return cluster
+
 
 class Config(Section):
     """One screen, one pipeline, one place for the results."""
@@ -311,7 +320,9 @@ def load_config(source: str | Path, **overrides: Any) -> Config:
         *sections, key = dotted.split(".")
         place = values
         for section in sections:
-            place = place.setdefault(section, {})
+            if place.get(section) is None:
+                place[section] = {}
+            place = place[section]
         place[key] = value
     if isinstance(values.get("screen"), str):
         values["screen"] = _read_screen(values["screen"], path.parent)
@@ -361,7 +372,9 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
     for name, field in model.model_fields.items():
         value, kind = values.get(name), field.annotation
         if isinstance(value, str) and kind in (Path, Path | None):
-            values[name] = (folder / value).absolute()
+            # A pipeline file that ships with a screen may be named as it lies there: cpjump1/analysis.cppipe.
+            is_shipped = name == "cppipe" and not (folder / value).exists() and (SCREENS / value).is_file()
+            values[name] = SCREENS / value if is_shipped else (folder / value).absolute()
         elif kind in (Location, Location | None) and isinstance(value, str | dict):
             place = {"url": value} if isinstance(value, str) else dict(value)
             if isinstance(url := place.get("url"), str) and "://" not in url:

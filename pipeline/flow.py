@@ -33,12 +33,14 @@ def run(config: Config, executor: Callable[[], Executor], progress: Progress) ->
         return report.read_summary(here.storage)
     steps, failures = flow(here), {}
     with progress.counting(steps), closing(executor()) as machine:
-        for outcome in run_steps(steps, machine):
+        for outcome, ended_well in run_steps(steps, machine):
             progress.count(outcome)
-            if outcome.error is not None:
+            if not ended_well:
                 failures[outcome.task.key] = str(outcome.error)
     progress.say("Writing the report")
-    return report.write_report(here, failures)
+    summary = report.write_report(here, failures)
+    report.write_summary(here.storage, summary)
+    return summary
 
 
 def flow(run: Run) -> list[Step]:
@@ -61,7 +63,7 @@ def flow(run: Run) -> list[Step]:
             ]
             smooth = [step("smooth", illumination.finish_plate, *plate, after=parts)] if parts else []
             done = ledger.finished_wells(run.storage, run.settings12, plate)
-            # A well whose task fails is set aside, by name, and its plate goes on without it.
+            # A well that cannot be measured is set aside, by name, and its plate goes on without it.
             measured = [
                 step(
                     "measure",

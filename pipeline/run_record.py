@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -90,9 +89,11 @@ def update_config(storage: Storage, config: Config) -> None:
     storage.put(CONFIG, config.to_yaml().encode())
 
 
-@lru_cache(maxsize=8)
 def open_run(results: Location) -> Run:
-    """The run at a root. Raises `ConfigError` where there is none."""
+    """The run at a root, read anew: a long-lived worker must not remember the limits, or the run, of yesterday.
+
+    Raises `ConfigError` where there is none.
+    """
     storage = open_storage(results)
     try:
         record = json.loads(storage.get(RECORD))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline import cells
+from pipeline import cells, illumination
 from pipeline.config import Config
 from pipeline.engines import open_engine
+from pipeline.errors import ConfigError
 from pipeline.plan import Plan, make_plan, write_plan
 from pipeline.progress import Progress
 from pipeline.run_record import RECORD, Run, make_record, open_run, refuse_other, update_config, write_record
+from pipeline.scores import in_order
 from pipeline.screen import plate_wells
 from pipeline.storage import open_storage
 
@@ -31,7 +33,11 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
 
     The pipeline file is opened first: what cannot run is refused before anything is listed.
     """
-    text = config.engine.cppipe.read_text(encoding="utf-8", errors="replace")
+    in_order(config.scores.tasks)
+    try:
+        text = config.engine.cppipe.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"engine.cppipe: {config.engine.cppipe} cannot be read: {error.strerror}") from None
     with open_engine(config.engine.kind, text) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
     for module, reason in left_out.items():
@@ -49,5 +55,8 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
         cells.write_schema(storage, schema)
         for plate, size in zip(plan.plate_list, plan.plates["plate_size"], strict=True):
             cells.create_plate(storage, plate, plate_wells(size), schema)
+        # What the config asks of illumination is refused here or not at all: after this, the root is claimed.
+        for plate in plan.plate_list:
+            illumination.sources(Run(storage, config, text, record), plate)
         write_record(storage, config, text, record)
     return plan

@@ -42,7 +42,7 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
     needed = [step for step in flow(run) if step.task.key.startswith(("illuminate/", "smooth/"))]
     needed = [step for step in needed if "/".join(step.task.key.split("/")[1:3]) in plates]
     with progress.counting(needed), closing(executor()) as machine:
-        for outcome in run_steps(needed, machine):
+        for outcome, _ in run_steps(needed, machine):
             if outcome.error is not None:
                 raise outcome.error
 

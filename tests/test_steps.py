@@ -22,8 +22,8 @@ def step(log: list[str], name: str, *after: Step, fails: bool = False, **more: A
 
 
 def run(*steps: Step) -> dict[str, bool]:
-    """Task -> whether it ended well, of those that ran."""
-    return {outcome.task.key: outcome.error is None for outcome in run_steps(list(steps), SerialExecutor())}
+    """Task -> whether it counts as well ended, of those that ran."""
+    return {outcome.task.key: ended_well for outcome, ended_well in run_steps(list(steps), SerialExecutor())}
 
 
 def test_a_step_runs_after_all_that_it_waits_for() -> None:
@@ -48,7 +48,14 @@ def test_what_waits_for_a_step_that_failed_is_not_run() -> None:
 def test_a_step_with_something_to_do_instead_holds_up_nobody() -> None:
     log: list[str] = []
     told: list[str] = []
-    a = step(log, "a", fails=True, or_else=lambda error: told.append(str(error)))
+    a = step(log, "a", fails=True, or_else=lambda error: not told.append(str(error)))
     b = step(log, "b", a)
-    assert run(a, b) == {"a": False, "b": True}
+    assert run(a, b) == {"a": True, "b": True}
     assert told == ["a failed"]
+
+
+def test_a_step_that_refuses_to_be_passed_over_holds_up_what_waits() -> None:
+    log: list[str] = []
+    a = step(log, "a", fails=True, or_else=lambda error: False)
+    b = step(log, "b", a)
+    assert run(a, b) == {"a": False}

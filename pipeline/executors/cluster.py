@@ -56,7 +56,8 @@ class DaskExecutor:
             else None
         )
         try:
-            self.client = Client(self._cluster or cluster, security=_security(certificates), timeout=10)
+            security = None if self._cluster else _security(cluster, certificates)
+            self.client = Client(self._cluster or cluster, security=security, timeout=10)
         except OSError as error:
             raise ConfigError(
                 f"No Dask scheduler answers at {cluster}: {error}. "
@@ -116,8 +117,10 @@ class DaskExecutor:
             self._cluster.close()
 
 
-def _security(certificates: Path | None) -> Security | None:
+def _security(address: str, certificates: Path | None) -> Security | None:
     if certificates is None:
+        if address.startswith("tls://"):
+            raise ConfigError(f"{address} needs certificates: name their folder as execution.certificates")
         return None
     missing = [name for name in ("ca.pem", "client.pem", "client-key.pem") if not (certificates / name).is_file()]
     if missing:

@@ -67,11 +67,11 @@ def functions(run: Run, plate: Plate) -> dict[str, np.ndarray]:
 
     Raises `ImageError` naming the function where one is missing, of another shape, or not finite and positive.
     """
-    return dict(_functions(run.storage.location, plate))
+    return dict(_functions(run.storage.location, plate, str(run.record["digest"])))
 
 
 @lru_cache(maxsize=2)  # a worker goes from well to well of a plate; the functions of one are some 40 MB
-def _functions(results: Location, plate: Plate) -> dict[str, np.ndarray]:
+def _functions(results: Location, plate: Plate, settings: str) -> dict[str, np.ndarray]:
     run = open_run(results)
     where = sources(run, plate)
     if not where:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -9,9 +10,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from pipeline import cells, ledger
 from pipeline.config import digest
@@ -50,11 +53,21 @@ def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[s
     return _summary(entry)
 
 
-def set_aside(run: Run, plate: Plate, well: str, error: PipelineError) -> None:
-    """Enter a well whose task failed in the ledger as failed, so that its plate can be published without it."""
+def set_aside(run: Run, plate: Plate, well: str, error: PipelineError) -> bool:
+    """Enter a well that cannot be measured in the ledger as failed, so that its plate can be published without it.
+
+    Only where the well is to blame: its plate's images cannot be used, or it keeps killing its worker. What is the
+    machine's or the store's fault (no CellProfiler, no access, throttled for too long) leaves the well open, for the
+    next `run`; then the answer is False.
+    """
+    if ledger.is_finished(run.storage, run.settings12, plate, well):  # another attempt made it
+        return True
+    if error.kind not in ("image", "worker_died"):
+        return False
     entry = ledger.empty_entry(plate, well, input_digest(run, read_well_sites(run.storage, plate, well)))
     entry["reason"] = f"{error.kind}: {error}"
     ledger.write_entry(run.storage, run.settings12, entry)
+    return True
 
 
 def input_digest(run: Run, planned: list[SitePlan]) -> str:
@@ -149,5 +162,10 @@ def _summary(entry: ledger.Entry) -> dict[str, Any]:
 
 
 def _peak_memory_mb() -> float:
-    """Peak resident memory of this process and of its largest ended or running child."""
-    return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    """Peak resident memory of this process and of its engine's, which is a child of it."""
+    peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+            peaks.append(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]))
+    return sum(peaks) / 1024

@@ -74,7 +74,9 @@ def read_summary(storage: Storage) -> Summary:
 
 
 def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary:
-    """Write the page and its summary. May be called at any time; it shows what there is."""
+    """Write the page; it shows what there is. `failures`: tasks that failed; default: those the last run ended with."""
+    if failures is None:
+        failures = read_summary(run.storage).failures if run.storage.stat(SUMMARY) else {}
     wells = well_states(run)
     found = wells["state"].value_counts()
     summary = Summary(
@@ -82,7 +84,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         wells={state: int(found[state]) for state in STATES if state in found},
         cells=int(wells["n_cells"].sum()),
         failed_sites=int((wells["sites"] - wells["sites_used"]).clip(lower=0).sum()),
-        failures=dict(failures or {}),
+        failures=dict(failures),
     )
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
@@ -104,8 +106,12 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         tables=_tables(run.storage),
     )
     run.storage.put(PAGE, page.encode())
-    run.storage.put(SUMMARY, json.dumps(asdict(summary), sort_keys=True).encode())
     return summary
+
+
+def write_summary(storage: Storage, summary: Summary) -> None:
+    """Say that the run came to its end. Only a run may say so of itself."""
+    storage.put(SUMMARY, json.dumps(asdict(summary), sort_keys=True).encode())
 
 
 def _plates(run: Run, wells: pd.DataFrame) -> Iterator[dict[str, Any]]:

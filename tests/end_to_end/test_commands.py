@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.cli import SCORES
 from pipeline.config import Config
+from pipeline.scores import TASKS
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -74,3 +76,7 @@ def test_no_results_there_is_said_in_one_line(tmp_path: Path) -> None:
     assert answer.returncode == 2
     assert "holds no run" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_the_help_of_scores_names_every_score() -> None:
+    assert sorted(re.findall(r"\w+", SCORES.removeprefix("Of: "))) == sorted(TASKS)

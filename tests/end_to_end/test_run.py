@@ -5,19 +5,23 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import LocalCluster
 
-from pipeline import flow, ledger
+from pipeline import flow, ledger, measure
 from pipeline.config import Config
-from pipeline.errors import ConfigError, SettingsDiffer
+from pipeline.errors import AccessDenied, ConfigError, EngineError, SettingsDiffer, StorageError
 from pipeline.executors import open_executor
+from pipeline.executors.base import WorkerDied
 from pipeline.progress import Progress
-from pipeline.report import Summary
+from pipeline.report import Summary, write_report
 from pipeline.run_record import open_run
+from pipeline.screen import Plate
+from pipeline.start import start
 from pipeline.status import well_states
-from pipeline.storage import Entry, open_storage
+from pipeline.storage import Entry, Location, open_storage
 from tests.end_to_end.conftest import start_run, stored
 
 QUIET = Progress(quiet=True)
@@ -126,3 +130,45 @@ def test_a_root_of_another_config_is_refused_with_the_fields_that_differ(
 
 def test_limits_and_workers_may_change_between_two_calls(finished: Config, config: Callable[..., Config]) -> None:
     run(config("s3://results/serial", **{"limits.site_seconds": 99, "execution.workers": 1}))
+
+
+def test_what_is_not_the_wells_fault_leaves_it_open(finished: Config) -> None:
+    here = open_run(finished.results)
+    plate = Plate("2026_01_05_Simulated", "SIM00101")
+    for error in (StorageError("slow down", retry=True), AccessDenied("no"), EngineError("does not start")):
+        assert not measure.set_aside(here, plate, "C03", error)
+    assert not ledger.is_finished(here.storage, here.settings12, plate, "C03")
+
+
+def test_a_well_that_keeps_killing_its_worker_is_set_aside_by_name(
+    config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config("s3://results/killer", **{"engine.kind": "native", "subset.plates": ["SIM00101"]})
+    measured = measure.measure_well
+
+    def deadly(results: Location, batch: str, plate: str, well: str) -> dict[str, Any]:
+        if well == "B01":
+            raise WorkerDied(f"{well}: 4 workers died")
+        return measured(results, batch, plate, well)
+
+    monkeypatch.setattr(measure, "measure_well", deadly)
+    summary = run(settings)
+    assert not summary.failures
+    assert summary.wells["failed"] == 1
+    wells = well_states(open_run(settings.results)).set_index("Metadata_Well")
+    assert "4 workers died" in wells.loc["B01", "why"]
+    assert run(settings) == summary  # nothing is left to do
+
+
+def test_a_report_written_by_hand_does_not_end_a_run(config: Callable[..., Config]) -> None:
+    settings = config("s3://results/begun", **{"engine.kind": "native", "subset.plates": ["SIM00101"]})
+    here = start(settings, QUIET)
+    write_report(here)
+    assert run(settings).wells["measured"] == 4
+
+
+def test_a_score_that_there_is_not_is_refused_before_the_root_is_claimed(config: Callable[..., Config]) -> None:
+    settings = config("s3://results/misspelt", **{"engine.kind": "native", "scores.tasks": ["detektion"]})
+    with pytest.raises(ConfigError, match="detection"):
+        run(settings)
+    assert list(open_storage(settings.results).entries()) == []

@@ -7,6 +7,7 @@ that `pipeline.engines.cppipe` has read, never the text of the file, which CellP
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
@@ -65,6 +66,7 @@ class CellProfilerEngine:
         self._memory_limit_gb = memory_limit_gb
         self._recycle_after_sites = recycle_after_sites
         self._child: Child | None = None
+        self._in_turn = threading.Lock()
         self._sites_measured = 0  # by this child
         ready = self._start()
         self.inputs: tuple[str, ...] = tuple(ready["inputs"])
@@ -104,6 +106,11 @@ class CellProfilerEngine:
 
     def measure(self, images: Mapping[str, np.ndarray]) -> SiteMeasurements:
         """Measure one site; see `pipeline.engines.base.Engine.measure`."""
+        # The child answers in turn: two threads that shared its pipe would take each other's answers.
+        with self._in_turn:
+            return self._measure(images)
+
+    def _measure(self, images: Mapping[str, np.ndarray]) -> SiteMeasurements:
         arrays = self._checked(images)
         child = self._child_for_a_site()
         try:
