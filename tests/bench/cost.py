@@ -38,5 +38,8 @@ def _peak_mb() -> float:
 
 def apart(function: Callable[..., Any], *arguments: Any, limit_seconds: float = 1800) -> Any:
     """Call in a fresh process, so that its memory is its own. Raises `multiprocessing.TimeoutError` at the limit."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:  # leaving the block ends the process
-        return pool.apply_async(function, arguments).get(timeout=limit_seconds)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:  # leaving the block ends the process, whatever it does
+        result = pool.apply_async(function, arguments).get(timeout=limit_seconds)
+        pool.close()
+        pool.join()
+        return result

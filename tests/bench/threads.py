@@ -96,9 +96,9 @@ def _engine() -> Engine:
 def peak_mb() -> dict[str, float]:
     """Most memory that a process holds while one and two threads measure."""
     measure_one(0)
-    found = {}
-    for workers in (1, 2):
-        with ThreadPoolExecutor(workers) as pool:
-            _, spent = cost(lambda pool=pool, workers=workers: list(pool.map(measure_one, range(2 * workers))))
-        found[f"threads {workers}"] = spent.peak_mb
-    return found
+    return {f"threads {workers}": cost(partial(in_threads, workers))[1].peak_mb for workers in (1, 2)}
+
+
+def in_threads(workers: int) -> None:
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(measure_one, range(2 * workers)))

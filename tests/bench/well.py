@@ -54,7 +54,7 @@ def run(full: bool) -> Iterator[Section]:
         write_images(Path(folder) / "images")
         found = apart(measure, folder)
     yield _well(found)
-    # yield _forecast(found)
+    yield _forecast(found)
     yield _store(found)
 
 
