@@ -81,7 +81,7 @@ def run(
 @app.command("dry-run")
 def dry_run(
     folder: Annotated[Path, typer.Option(help="Where the screen, the stores and the report go.")] = Path("dry-run"),
-    engine: Annotated[str, typer.Option(help="Engine: native or cellprofiler.")] = "native",
+    engine: Annotated[str, typer.Option(help="Engine: cellprofiler or native.")] = "cellprofiler",
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     design: Annotated[
         str | None,
@@ -261,7 +261,7 @@ def _run(config: Any) -> int:
     from pipeline.progress import Progress
 
     summary = run_flow(config, lambda: open_executor(config), Progress())
-    console.print(summary.text)
+    console.print(summary.text, highlight=False, soft_wrap=True)
     return 0 if summary.is_complete else 3
 
 

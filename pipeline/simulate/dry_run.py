@@ -62,7 +62,7 @@ def dry_run(folder: Path, *, engine: str, workers: int, design: str) -> int:
     truth = pd.read_csv(folder / "screen" / "truth.csv", keep_default_na=False)
     detection = scores.open_scores(str(results), "detection")
     answer = check_answer(truth, detection)
-    console.print(answer.text, highlight=False)
+    console.print(answer.text, highlight=False, soft_wrap=True)
     console.print(
         f"\nReport:        {results}/report/index.html\nStores:        {results}\nQuestions:     make notebook"
     )

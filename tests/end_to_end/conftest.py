@@ -56,7 +56,7 @@ def config(screen: dict[str, Any]) -> Callable[..., Config]:
     return make
 
 
-def stored(location: Location) -> dict[str, str]:
+def stored(location: Location | str) -> dict[str, str]:
     """Key -> SHA-256 of everything a run leaves behind that must not depend on how it went."""
     storage = open_storage(location)
     keys = [entry.key for entry in storage.entries() if entry.key.startswith(RESULTS)]
