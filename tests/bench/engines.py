@@ -96,6 +96,10 @@ def _beside(name: str, with_cellprofiler: bool, with_cp_measure: bool) -> Sectio
     height, width = next(iter(site(name).values())).shape
     count = len(native.measured.objects["Cells"].values)
     notes = [f"{height} x {width} pixels, 8 channels, {count} cells. native: the middle of {REPEATS['native']} runs."]
+    if not HAS_REAL_SITE:
+        notes.append(
+            "The whole real sites are not here (../shared/data); the corner that comes with the tests stands in."
+        )
     if with_cp_measure:
         notes.append(
             "cp_measure 0.3.0 with its numba kernels, on native's labels, where it has the measurement: objects only, "
