@@ -63,9 +63,8 @@ def dry_run(folder: Path, *, engine: str, workers: int, design: str) -> int:
     detection = scores.open_scores(str(results), "detection")
     answer = check_answer(truth, detection)
     console.print(answer.text, highlight=False, soft_wrap=True)
-    console.print(
-        f"\nReport:        {results}/report/index.html\nStores:        {results}\nQuestions:     make notebook"
-    )
+    places = f"\nReport:        {results}/report/index.html\nStores:        {results}\nQuestions:     make notebook"
+    console.print(places, highlight=False, soft_wrap=True)
     if summary.failures or not answer.is_right:
         return 1
     return 0
