@@ -87,12 +87,8 @@ def _beside(name: str, with_cellprofiler: bool, with_cp_measure: bool) -> Sectio
     targets = []
     if with_cellprofiler:
         ratio = float(seconds.loc["total", "CellProfiler / native"])
-        label = f"CellProfiler / native, CPU time of a whole site ({NAMES[name]})"
+        label = f"CellProfiler / native, whole pipeline ({NAMES[name]})"
         targets.append(Target(label, "20, aim for 50", f"{ratio:.0f}", ratio >= 20))
-    if with_cp_measure:
-        both = seconds.dropna(subset="cp_measure s")
-        ratio = float(both["cp_measure s"].sum() / both["native s"].sum())
-        targets.append(Target("cp_measure / native, the modules that both have", "above 1", f"{ratio:.0f}", ratio > 1))
     height, width = next(iter(site(name).values())).shape
     count = len(native.measured.objects["Cells"].values)
     notes = [f"{height} x {width} pixels, 8 channels, {count} cells. native: the middle of {REPEATS['native']} runs."]
@@ -101,9 +97,12 @@ def _beside(name: str, with_cellprofiler: bool, with_cp_measure: bool) -> Sectio
             "The whole real sites are not here (../shared/data); the corner that comes with the tests stands in."
         )
     if with_cp_measure:
+        both = seconds.dropna(subset="cp_measure s")
+        ratio = both["cp_measure s"].sum() / both["native s"].sum()
         notes.append(
-            "cp_measure 0.3.0 with its numba kernels, on native's labels, where it has the measurement: objects only, "
-            "while CellProfiler and native also measure Texture and Granularity of whole images."
+            f"cp_measure 0.3.0 takes {ratio:.0f} times native's time for the modules that both have: with its numba "
+            "kernels, on native's labels, objects only, while the engines measure Texture and Granularity of whole "
+            "images too."
         )
     table = seconds.rename_axis("module").reset_index()
     return Section(f"Engines by module - {NAMES[name]}", table, tuple(notes), tuple(targets))

@@ -12,8 +12,8 @@ from tests.bench.cost import apart, cost
 from tests.bench.report import Section, Target
 from tests.bench.sites import CPPIPE, Images, simulated
 
-#: `cell_count` of the phenotype -> about 100, 200, 400, 700 and 1,000 cells on 1080 x 1080 pixels, half as wide as real
-DENSITIES = (-5.2, -3.6, -2.0, 0.0, 2.5)
+#: `cell_count` of the phenotype -> about 100, 400, 700 and 1,150 cells on 1080 x 1080 pixels, half as wide as real
+DENSITIES = (-5.2, -2.0, 0.0, 2.5)
 SIZES = (540, 1080, 2160)
 
 
