@@ -129,6 +129,11 @@ class Subset(Section):
     plates: tuple[str, ...] = Field((), description="Plate names, batch/plate, batches, or groups of the screen.")
     wells: tuple[str, ...] = Field((), description="Wells, e.g. [A01, B07].")
     sites: tuple[int, ...] = Field((), description="Site numbers, e.g. [1, 2].")
+    exclude: dict[str, dict[str, Annotated[str, Field(min_length=1)]]] = Field(
+        {},
+        description="Wells that are not to be measured, with the reason, by plate (or batch/plate, batch, group): "
+        "{BR00117035: {B07: pipetting failed}}. They stay in the plan and in the ledger, as excluded.",
+    )
 
 
 class EngineConfig(Section):

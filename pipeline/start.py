@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline import cells, illumination
+from pipeline import cells, illumination, measure
 from pipeline.config import Config
 from pipeline.engines import open_engine
 from pipeline.errors import ConfigError
@@ -25,7 +25,9 @@ def start(config: Config, progress: Progress) -> Run:
         plan_run(config, progress, write=True)
     else:
         update_config(storage, config)
-    return open_run(config.results)
+    run = open_run(config.results)
+    measure.exclude_wells(run)
+    return run
 
 
 def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:

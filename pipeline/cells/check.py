@@ -28,12 +28,13 @@ def check_plate(storage: Storage, plate: Plate, entries: Iterable[Mapping[str, A
     To repair a well, take its shard and its ledger entry away and run again. Reads the whole plate.
     """
     rows = {entry["well"]: entry for entry in entries if has_rows(entry)}
+    size = read_plate(storage, plate)["wells"]
     damages = compare_listing(storage, plate, rows.values())
     suspects = {damage.well for damage in damages}
 
     def check(entry: Mapping[str, Any]) -> Damage | None:
         try:
-            data = storage.get(layout.shard_key(plate, well_index(storage, plate, entry["well"])))
+            data = storage.get(layout.shard_key(plate, well_index(plate, entry["well"], size)))
         except NotFound as error:  # taken away while we read
             return Damage(entry["well"], "missing", str(error))
         found = hashlib.sha256(data).hexdigest()
@@ -49,10 +50,9 @@ def check_plate(storage: Storage, plate: Plate, entries: Iterable[Mapping[str, A
 
 def compare_listing(storage: Storage, plate: Plate, entries: Iterable[Mapping[str, Any]]) -> list[Damage]:
     """Compare existence and size of a plate's shards with the ledger, by one listing."""
+    size = read_plate(storage, plate)["wells"]
     expected = {
-        layout.shard_key(plate, well_index(storage, plate, entry["well"])): entry
-        for entry in entries
-        if has_rows(entry)
+        layout.shard_key(plate, well_index(plate, entry["well"], size)): entry for entry in entries if has_rows(entry)
     }
     found = {entry.key: entry.size for entry in storage.entries(f"{layout.plate_folder(plate)}/features/c/")}
     damages = []

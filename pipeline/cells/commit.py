@@ -29,11 +29,12 @@ def put_well(
     results; "empty": there is nothing to put. Raises `Conflict`, and leaves the shard, where other bytes are there and
     the well is in the ledger (`has_entry`, asked only then).
     """
-    if encoded.schema != read_plate(storage, plate)["schema"]:
+    about = read_plate(storage, plate)
+    if encoded.schema != about["schema"]:
         raise SchemaMismatch(f"{plate} {well} was encoded for another feature table than this store's")
     if encoded.data is None or encoded.stored is None:
         return "empty"
-    key = layout.shard_key(plate, well_index(storage, plate, well))
+    key = layout.shard_key(plate, well_index(plate, well, about["wells"]))
     metadata = {"stored": encoded.stored, "content": encoded.content, "n-cells": str(encoded.n_cells)}
 
     for _ in range(5):  # others may write between our look and our answer to it; each round one of them has ended

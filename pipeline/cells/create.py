@@ -41,12 +41,12 @@ def write_schema(storage: Storage, schema: Schema) -> None:
 
 
 def read_schema(storage: Storage) -> Schema:
-    """The feature table of the store at this root, by one request per process."""
-    return _schema_at(storage.location)
+    """The feature table of the store at this root; parsed once per process."""
+    return _schema_at(storage.location, _version(storage, _SCHEMA))
 
 
 @lru_cache(maxsize=8)
-def _schema_at(location: Location) -> Schema:
+def _schema_at(location: Location, version: str | None) -> Schema:
     plain = json.loads(open_storage(location).get(_SCHEMA))
     features = {name: tuple(found) for name, found in plain["features"].items()}
     schema = Schema(features, plain["capacity"], plain["left_out"])
@@ -56,6 +56,12 @@ def _schema_at(location: Location) -> Schema:
             f"pipeline reads layout {layout.FORMAT}. Read it with the version that wrote it (see run.json)."
         )
     return schema
+
+
+def _version(storage: Storage, key: str) -> str | None:
+    """Tells a root that was deleted and filled anew, by a worker that lives on, from the one it knew."""
+    found = storage.stat(key)
+    return None if found is None else found.etag
 
 
 def create_plate(
@@ -90,23 +96,18 @@ def create_plate(
 
 def read_plate(storage: Storage, plate: Plate) -> dict[str, Any]:
     """What a plate's group says of it: batch, plate, wells (of its format), schema (digest) and more."""
-    return _plate_at(storage.location, plate)
-
-
-@lru_cache(maxsize=512)
-def _plate_at(location: Location, plate: Plate) -> dict[str, Any]:
     key = f"{layout.plate_folder(plate)}/zarr.json"
     try:
-        return json.loads(open_storage(location).get(key))["attributes"]
+        return json.loads(storage.get(key))["attributes"]
     except NotFound:
         raise StoreError(
-            f"{plate} is not in the store at {location} (no {key}). Plan the run first, or check the names."
+            f"{plate} is not in the store at {storage.location} (no {key}). Plan the run first, or check the names."
         ) from None
 
 
-def well_index(storage: Storage, plate: Plate, well: str) -> int:
-    """The place of a well among all wells of its plate's format, row by row: A01 is 0."""
-    rows, columns = PLATE_FORMATS[read_plate(storage, plate)["wells"]]
+def well_index(plate: Plate, well: str, size: int) -> int:
+    """The place of a well among the `size` wells of its plate's format, row by row: A01 is 0."""
+    rows, columns = PLATE_FORMATS[size]
     row, column = well_position(well)
     if row > rows or column > columns:
         raise StoreError(f"{plate} has {rows * columns} wells; {well} is not one of them")

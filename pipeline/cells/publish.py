@@ -131,7 +131,7 @@ def _arrays(storage: Storage, plate: Plate, entries: Mapping[str, Mapping[str, A
     states = ["not_imaged"] * len(names)
     by_site = np.full((len(names), len(sites)), -1, np.int32)
     for well, entry in entries.items():
-        index = well_index(storage, plate, well)
+        index = well_index(plate, well, len(names))
         counts[:, index] = entry["n_cells"], entry["n_unmatched"], len(entry["cells_per_site"])
         is_done[index], states[index] = _is_done(entry), entry["state"]
         for site, count in entry["cells_per_site"].items():

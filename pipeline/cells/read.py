@@ -167,14 +167,14 @@ def _flat(
 def read_well(
     storage: Storage, plate: Plate, well: str, schema: Schema, *, matched: bool = True
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """All cells of one well by one request: (index, values).
+    """All cells of one well, its shard read by one request: (index, values).
 
     `index`: columns `schema.index`, whole numbers, 0 for no object (`IsMatched` bool); `values`: float32
     (cells, features), columns `schema.names`. `matched=False` gives the unmatched objects too, after the cells.
     Raises `NotFound` where the well has no shard, which is right for a well without cells, and `StoreError` where its
     bytes are damaged.
     """
-    data = storage.get(layout.shard_key(plate, well_index(storage, plate, well)))
+    data = storage.get(layout.shard_key(plate, well_index(plate, well, read_plate(storage, plate)["wells"])))
     try:
         shard = layout.open_shard(data, schema.capacity, schema.columns)
         index = np.asarray(shard[0, :, : len(schema.index)])

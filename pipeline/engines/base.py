@@ -46,7 +46,7 @@ class Engine(Protocol):
     inputs: tuple[str, ...]
     #: what computes the numbers, e.g. "cellprofiler 4.2.8 (numpy 1.26.4, ...)"; part of a run's settings
     version: str
-    #: object set -> the features each site will have, in order, as the pipeline declares them
+    #: object set -> the features each site will have, sorted by name: the same order whatever the engine
     features: dict[str, tuple[str, ...]]
     #: modules of the file that are left out, with the reason, for the reader
     left_out: dict[str, str]

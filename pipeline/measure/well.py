@@ -23,7 +23,7 @@ from pipeline.errors import EngineError, ImageError, PipelineError, StoreError
 from pipeline.images import prefetch
 from pipeline.measure.inputs import SiteInputs
 from pipeline.measure.preview import encode_preview
-from pipeline.plan import SitePlan, read_well_sites
+from pipeline.plan import SitePlan, read_well_sites, read_wells
 from pipeline.run_record import Run, open_run
 from pipeline.screen import Plate
 from pipeline.storage import Location
@@ -68,6 +68,16 @@ def set_aside(run: Run, plate: Plate, well: str, error: PipelineError) -> bool:
     entry["reason"] = f"{error.kind}: {error}"
     ledger.write_entry(run.storage, run.settings12, entry)
     return True
+
+
+def exclude_wells(run: Run) -> None:
+    """Enter the wells that the config leaves out in the ledger, each with its reason."""
+    table = read_wells(run.storage)
+    left_out = table.loc[table["excluded"] != "", ["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "excluded"]]
+    for batch, plate, well, reason in left_out.astype(str).itertuples(index=False, name=None):
+        entry = ledger.empty_entry(Plate(batch, plate), well, digest([]))
+        entry["state"], entry["reason"] = "excluded", reason
+        ledger.write_entry(run.storage, run.settings12, entry)
 
 
 def input_digest(run: Run, planned: list[SitePlan]) -> str:

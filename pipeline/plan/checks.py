@@ -19,6 +19,7 @@ KINDS = {
     "image_missing": "Sites with images missing",
     "empty_file": "Image files without content",
     "site_missing": "Wells with sites missing",
+    "well_excluded": "Wells left out by subset.exclude",
     "well_not_imaged": "Wells on the plate map without images",
     "well_not_on_map": "Wells with images, but not on the plate map",
     "sample_unknown": "Samples on a plate map without annotation",
@@ -61,6 +62,9 @@ def check_plates(named: Iterable[Plate], imaged: Iterable[Plate]) -> Iterator[Fi
 
 def check_wells(plate: Plate, wells: pd.DataFrame) -> Iterator[Finding]:
     """`wells`: the rows of this plate. Wells that only its map, or only the listing, knows."""
+    for well, reason in wells.loc[wells["excluded"] != "", ["Metadata_Well", "excluded"]].itertuples(index=False):
+        yield Finding("well_excluded", *plate, f"{plate} {well} is not to be measured: {reason}", well)
+    wells = wells[wells["excluded"] == ""]
     on_map = wells["on_map"]
     if not on_map.any():
         return  # the plate has no map

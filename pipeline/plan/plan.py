@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from pipeline.plan import gallery, load_data
 from pipeline.plan.checks import Finding, check_plates, check_sites, check_wells, findings_table
 from pipeline.plan.metadata import plate_list, screen_plates, screen_wells
 from pipeline.plan.probe import probe
-from pipeline.plan.subset import choose_plates, choose_sites, choose_wells
+from pipeline.plan.subset import choose_plates, choose_sites, choose_wells, excluded_wells, name_wells
 from pipeline.screen import Plate, plate_size, well_position
 from pipeline.storage import Storage, open_storage
 
@@ -34,7 +34,8 @@ class Plan:
     `sites`: one row a site that has images: Metadata_Batch, Metadata_Plate, Metadata_Well, Metadata_Site (int), and
     for each image of the channel map `Key_<image>` (below config.images; NaN where missing), `Size_<image>` (Int64),
     `ETag_<image>` (the MD5 of the file, where the store has it).
-    `wells`: one row a well, on the plate map or imaged: see `screen_wells`; and `sites`, how many of it have images.
+    `wells`: one row a well, on the plate map or imaged: see `screen_wells`; `sites`, how many of it have images; and
+    `excluded`, why it is not to be measured (empty: it is). The sites of an excluded well are not among `sites`.
     `plates`: one row a plate that has images: its row of the plates table; `image_folder`, `plate_size` (96, 384 or
     1536), `image_height`, `image_width`, `image_dtype` (of the first image that can be read); for every published
     illumination function `Key_<function>`, `Size_<function>`, `ETag_<function>`.
@@ -80,6 +81,7 @@ def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
             f"There is no {source.LOOKED_FOR} below {config.images}. Check `images`; `sources` in the screen says "
             "whether image folders or load_data tables are looked for."
         )
+    excluded = excluded_wells(config.subset.exclude, screen, table, found)
     if chosen := choose_plates(config.subset.plates, screen, table, found):
         table = table[np.array([plate in chosen for plate in plate_list(table)], dtype=bool)]
         found = {plate: place for plate, place in found.items() if plate in chosen}
@@ -112,8 +114,9 @@ def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
     on_map, unknown = screen_wells(screen, plates[table.columns])
     sites = pd.concat([one.sites for one in listed], ignore_index=True)
     plates["plate_size"] = _plate_sizes(plates, on_map, sites)
+    left_out = _by_well(excluded, pd.concat([on_map[WELL], sites[WELL]]))
     on_map, sites = _chosen(config.subset, on_map, sites)
-    wells = _with_imaged(on_map, sites, plates[table.columns])
+    wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
 
     findings += unknown
     sites_of = dict(list(sites.groupby(KEYS, sort=False)))
@@ -186,6 +189,25 @@ def _chosen(subset: Subset, on_map: pd.DataFrame, sites: pd.DataFrame) -> tuple[
     if subset.sites:
         sites = sites[sites["Metadata_Site"].isin(choose_sites(subset.sites, sites["Metadata_Site"]))]
     return on_map.reset_index(drop=True), sites.reset_index(drop=True)
+
+
+def _by_well(excluded: Mapping[Plate, Mapping[str, str]], wells: pd.DataFrame) -> dict[tuple[str, ...], str]:
+    """(batch, plate, well) -> why it is not to be measured. `wells`: all of the planned plates."""
+    return {
+        (*plate, well): reason
+        for plate, own in excluded.items()
+        for well, reason in name_wells(plate, own, of_plate(wells, plate)["Metadata_Well"]).items()
+    }
+
+
+def _without(
+    reasons: Mapping[tuple[str, ...], str], wells: pd.DataFrame, sites: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The wells with `excluded`, and the sites of those that are not."""
+    wells["excluded"] = [reasons.get(well, "") for well in wells[WELL].itertuples(index=False, name=None)]
+    wells.loc[wells["excluded"] != "", "sites"] = 0
+    stay = [well not in reasons for well in sites[WELL].itertuples(index=False, name=None)]
+    return wells, sites[stay].reset_index(drop=True)
 
 
 def _with_imaged(on_map: pd.DataFrame, sites: pd.DataFrame, plates: pd.DataFrame) -> pd.DataFrame:

@@ -173,12 +173,12 @@ def test_unknown_wells_and_features_are_named(ds):
     assert len(cells.cells_frame(ds, wells=[])) == 0
 
 
-def test_one_well_is_read_whole_by_one_request(results, monkeypatch):
+def test_the_cells_of_a_well_are_read_by_one_request(results, monkeypatch):
     asked = []
     get = type(results).get
     monkeypatch.setattr(type(results), "get", lambda self, key, **more: asked.append(key) or get(self, key, **more))
     index, values = cells.read_well(results, PLATE, "A01", schema())
-    assert asked == ["cells/batch 1/BR0001/features/c/0/0/0"]
+    assert asked == ["cells/batch 1/BR0001/zarr.json", "cells/batch 1/BR0001/features/c/0/0/0"]
     assert list(index) == list(schema().index)
     assert index["Nuclei_ObjectNumber"].tolist() == [1, 2, 3, 4, 5, 1, 2, 4]
     assert values.dtype == np.float32

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from pipeline import cells
+from pipeline.cells.create import read_plate
 from pipeline.cells.meaning import Meaning, channels_of, meaning
 from pipeline.errors import ConfigError, Conflict
+from pipeline.screen import Plate
 from pipeline.storage import open_storage
 from tests.cells.synthetic import COMPARTMENTS, FEATURES, schema
 
@@ -104,3 +108,14 @@ def test_a_schema_is_written_once_and_read_back(tmp_path):
     assert cells.read_schema(storage) == schema()
     with pytest.raises(Conflict, match=r"features.json"):
         cells.write_schema(storage, schema(capacity=65))
+
+
+def test_a_root_that_was_filled_anew_is_read_anew(tmp_path):
+    """A worker outlives a run: it must not remember the feature table that the place held yesterday."""
+    storage, plate = open_storage(str(tmp_path / "results")), Plate("B1", "P1")
+    for table, well in ((schema(), "H12"), (schema(capacity=65), "P24")):
+        cells.write_schema(storage, table)
+        cells.create_plate(storage, plate, [well], table)
+        assert cells.read_schema(storage) == table
+        assert read_plate(storage, plate)["wells"] == {"H12": 96, "P24": 384}[well]
+        shutil.rmtree(tmp_path / "results")

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from distributed import LocalCluster
+from rich.console import Console
 
-from pipeline import flow, ledger, measure
+from pipeline import flow, ledger, measure, open_cells, open_profiles
 from pipeline.config import Config
 from pipeline.errors import AccessDenied, ConfigError, EngineError, SettingsDiffer, StorageError
 from pipeline.executors import open_executor
@@ -20,7 +21,7 @@ from pipeline.report import Summary, write_report
 from pipeline.run_record import open_run
 from pipeline.screen import Plate
 from pipeline.start import start
-from pipeline.status import well_states
+from pipeline.status import show_status, well_states
 from pipeline.storage import Entry, Location, open_storage
 from tests.end_to_end.conftest import start_run, stored
 
@@ -51,6 +52,25 @@ def test_a_missing_image_is_its_sites_failure_by_name(finished: Config) -> None:
     lost = wells.loc[("SIM00102", "A02")]
     assert lost["state"] == "failed"
     assert "OrigRNA is missing" in lost["why"]
+
+
+def test_a_well_that_is_left_out_on_purpose_says_so_and_is_in_no_profile(
+    config: Callable[..., Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"engine.kind": "native", "subset.plates": ["SIM00101"], "illumination": "compute"}
+    settings = config(str(tmp_path / "results"), **changes, **{"subset.exclude": {"SIM00101": {"B01": "no drug left"}}})
+    summary = run(settings)
+    assert (summary.wells, summary.failures) == ({"measured": 3, "excluded": 1}, {})
+
+    here = open_run(settings.results)
+    wells = well_states(here).set_index("Metadata_Well")
+    assert wells.loc["B01", ["state", "n_cells", "why"]].tolist() == ["excluded", 0, "no drug left"]
+    results = str(tmp_path / "results")
+    assert open_profiles(results, level="")["Metadata_Well"].tolist() == ["A01", "A02", "B02"]
+    cells = open_cells(results)
+    assert dict(zip(cells["well"].values, cells["state"].values, strict=True))["B01"] == "excluded"
+    show_status(here, Console())
+    assert "B01 excluded: no drug left" in capsys.readouterr().out
 
 
 def test_two_worker_processes_leave_the_same_bytes(finished: Config, config: Callable[..., Config]) -> None:

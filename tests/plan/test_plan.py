@@ -204,9 +204,28 @@ def test_wells_and_sites_are_chosen_and_everything_else_is_left_out(annotated):
     assert plan.findings.empty
 
 
+def test_an_excluded_well_stays_in_the_plan_with_its_reason_and_without_sites(annotated, kinds):
+    plan = make_plan(annotated.config(subset={"exclude": {"B1/P1": {"a2": "pipette clogged"}}}))
+    left_out = plan.wells["excluded"] != ""
+    assert plan.wells.loc[left_out, ["Metadata_Plate", "Metadata_Well", "sites", "excluded"]].values.tolist() == [
+        ["P1", "A02", 0, "pipette clogged"]
+    ]
+    assert len(plan.sites) == 10
+    assert kinds(plan) == ["no_negative_controls", "well_excluded"]  # it was the plate's only one
+    assert plan.findings["what"][1] == "B1/P1 A02 is not to be measured: pipette clogged"
+
+
+def test_an_excluded_well_outside_the_subset_is_no_mistake(annotated):
+    excluded = {"P1": {"A02": "empty"}, "P2": {"A02": "empty"}}
+    plan = make_plan(annotated.config(subset={"plates": ["P2"], "wells": ["A01"], "exclude": excluded}))
+    assert plan.wells["excluded"].tolist() == [""]
+
+
 @pytest.mark.parametrize(
     ("subset", "message"),
     [
+        ({"exclude": {"P3": {"A01": "bad"}}}, r"exclude: 'P3' is no plate.*Nearest: 'P"),
+        ({"exclude": {"P1": {"C01": "bad"}}}, r"exclude: B1/P1 does not have a well C01. Nearest: '.01'"),
         ({"plates": ["P22"]}, "'P22' is no plate, batch/plate, batch or group. Nearest: 'P2'"),
         ({"plates": ["B2/P1"]}, "Nearest: 'B1/P1'"),
         ({"plates": ["frist"]}, "Nearest: 'first'"),
