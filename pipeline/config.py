@@ -196,6 +196,12 @@ class ScoresConfig(Section):
     tasks: tuple[str, ...] = Field(
         ("detection", "variance"), description="Scores to compute; `scores --help` lists them."
     )
+    steps: tuple[Literal["clip", "centre_positions", "sphere"], ...] = Field(
+        (),
+        description="Done to the profiles before they are scored, in this order: `clip`: values beyond 20 MADs of the "
+        "controls become 20; `centre_positions`: less the mean of each well position over the plates of a batch; "
+        "`sphere`: whitened by the negative controls of each condition.",
+    )
     seed: int = Field(0, description="Seed of the null distributions.")
 
 

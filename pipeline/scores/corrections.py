@@ -1,4 +1,7 @@
-"""Optional steps between profiles and scores, all off by default. Each takes profiles and returns profiles."""
+"""Optional steps between profiles and scores, all off by default. Each takes profiles and returns profiles.
+
+Profiles say in `Metadata_steps` what was done to them, and so does every table scored from them, in `steps`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError
-from pipeline.scores.wells import conditions, feature_names
+from pipeline.scores.wells import conditions, feature_names, text_of
+
+STEPS_COLUMN = "Metadata_steps"
 
 
 def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +34,14 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
                 "and needs at least 3. Leave the step out, or give the wells their control_type."
             )
         usable = np.isfinite(features.to_numpy()).all(axis=0) & (features[controls].std() > 0).to_numpy()
-        whitening = Spherize(method="ZCA").fit(features.loc[controls, usable])
+        try:
+            whitening = Spherize(method="ZCA").fit(features.loc[controls, usable])
+        except ValueError as error:
+            raise ConfigError(
+                f"Condition {condition.key} cannot be sphered: among its {controls.sum()} negative control wells some "
+                f"features are sums of others, or wells are the same ({error}). Leave the step out, or score profiles "
+                "with features selected."
+            ) from None
         profiles.loc[rows, names[usable]] = np.asarray(whitening.transform(features.loc[:, usable]))
         profiles.loc[rows, names[~usable]] = np.nan
     return profiles
@@ -74,9 +86,14 @@ STEPS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 
 
 def corrected(profiles: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
-    """The profiles after these steps, in this order."""
+    """The profiles after these steps, in this order, which `Metadata_steps` then names."""
     for step in steps:
         if step not in STEPS:
             raise ConfigError(f"There is no step {step!r} before the scores. Choose from: {', '.join(STEPS)}.")
         profiles = STEPS[step](profiles)
-    return profiles
+    return profiles.assign(**{STEPS_COLUMN: ", ".join(steps)}) if steps else profiles
+
+
+def steps_of(profiles: pd.DataFrame) -> str:
+    """What was done to these profiles, e.g. "clip, sphere"; "none"."""
+    return ", ".join(dict.fromkeys(step for step in text_of(profiles.head(1), STEPS_COLUMN) if step)) or "none"

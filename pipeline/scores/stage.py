@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, NotFound
 from pipeline.plan import read_wells
 from pipeline.run_record import Run, open_run
 from pipeline.scores.annotations import with_variants
+from pipeline.scores.corrections import corrected
 from pipeline.scores.load import load_profiles
 from pipeline.scores.rules import Rules
 from pipeline.scores.summaries import COMPARED, mode_differences
@@ -113,9 +114,14 @@ def read_score(storage: Storage, name: str) -> pd.DataFrame:
 
 
 def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
+    steps = run.config.scores.steps
+    if "centre_positions" in steps:  # learns from all plates of a batch, those of other conditions too
+        batches = {plate.batch for plate in plates}
+        plates = {plate for plate in run.plates if plate.batch in batches}
     profiles = load_profiles(run.storage.location.join("profiles"), plates=plates)
     variants = _wells(run)[[*_PLATE, "Metadata_variant"]].drop_duplicates(_PLATE)
-    return profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=_PLATE, how="left")
+    profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=_PLATE, how="left")
+    return corrected(profiles, steps)
 
 
 def _wells(run: Run) -> pd.DataFrame:

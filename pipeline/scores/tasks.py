@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.errors import ConfigError
+from pipeline.scores.corrections import steps_of
 from pipeline.scores.detection import detection
 from pipeline.scores.directionality import by_cell_type, directionality, strongest_pairs
 from pipeline.scores.gene_compound import gene_compound, pairings
@@ -101,8 +102,12 @@ def run_task(
 def run_unit(
     name: str, profiles: pd.DataFrame, unit: Unit, rules: Rules, tables: Mapping[str, pd.DataFrame] | None = None
 ) -> Tables:
-    """The tables of one unit. `profiles` needs to hold only the wells of its conditions."""
-    return _task(name).score(profiles, unit, rules, tables or {})
+    """The tables of one unit. `profiles` needs to hold only the wells of its conditions.
+
+    Every table says in `steps` what was done to the profiles before (see `corrections`).
+    """
+    made = _task(name).score(profiles, unit, rules, tables or {})
+    return {stem: table.assign(steps=steps_of(profiles)) for stem, table in made.items()}
 
 
 def concatenate(parts: Iterable[Tables]) -> Tables:
