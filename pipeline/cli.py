@@ -29,11 +29,12 @@ Sites = Annotated[str | None, typer.Option(help="Only these sites, e.g. 1,2.")]
 Results = Annotated[str, typer.Argument(help="Root of the results: a folder or s3://bucket/prefix.")]
 ProfileName = Annotated[str | None, typer.Option(help="AWS profile to use.")]
 Endpoint = Annotated[str | None, typer.Option(help="S3 server other than AWS, e.g. http://127.0.0.1:8333.")]
-#: for the help of `scores`, which is not to import them; a test holds it against the table of tasks
+#: for the help of `scores`, which is not to import them; a test holds them against the tables of tasks and steps
 SCORES = (
     "Of: detection, positions, variance, sisters, gene_compound, directionality, pairs, t_tests, counts, "
     "polypharmacology, umap."
 )
+STEPS = "Of: clip, centre_positions, sphere."
 EngineKind = Annotated[str | None, typer.Option("--engine", help="Engine: cellprofiler or native.")]
 
 
@@ -81,11 +82,11 @@ def run(
 @app.command("dry-run")
 def dry_run(
     folder: Annotated[Path, typer.Option(help="Where the screen, the stores and the report go.")] = Path("dry-run"),
-    engine: Annotated[str, typer.Option(help="Engine: cellprofiler or native.")] = "cellprofiler",
+    engine: Annotated[str, typer.Option(help="Engine: native or cellprofiler.")] = "native",
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     design: Annotated[
         str | None,
-        typer.Option(help="How large a screen: tiny, dry-run, native. Default: what the engine can do in time."),
+        typer.Option(help="How large a screen: tiny, small, dry-run, native. Default: what the engine can do in time."),
     ] = None,
 ) -> None:
     """Simulate a small screen with known answers, run everything on it through a local S3 server, check the answers."""
@@ -168,21 +169,22 @@ def scores(
     screen: Annotated[str | None, typer.Option(help="Screen whose tables annotate them, e.g. cpjump1.")] = None,
     mode: Annotated[str, typer.Option(help="correct, published, or copairs.")] = "correct",
     task: Annotated[list[str] | None, typer.Option(help=f"Only this score; give it again for more. {SCORES}")] = None,
+    step: Annotated[list[str] | None, typer.Option(help=f"Do this to the profiles first; repeatable. {STEPS}")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the null distributions.")] = 0,
     profile: ProfileName = None,
     endpoint: Endpoint = None,
 ) -> None:
     """Compute the paper's scores from well profiles alone, ours or published ones."""
     from pipeline.config import load_screen
-    from pipeline.scores import fraction_retrieved
-    from pipeline.scores.load import scores_command
+    from pipeline.scores import overview, scores_command
 
     annotated = None if screen is None else load_screen(screen)
     source, target = (_location(url, profile, endpoint) for url in (profiles, out))
-    tables = scores_command(source, annotated, mode, target, task or (), seed=seed)
-    if "detection" in tables:
-        console.print(fraction_retrieved(tables["detection"]).to_string(index=False))
-    console.print(f"{', '.join(sorted(tables))}: written to {out}")
+    more: dict[str, Any] = {"seed": seed, "steps": step or (), "tell": _note}
+    tables = scores_command(source, annotated, mode, target, task or (), **more)
+    if len(summary := overview(tables)):
+        console.print(summary.to_string(index=False, float_format="%.3g"), highlight=False, soft_wrap=True)
+    console.print(f"{', '.join(sorted(tables))}: written to {out}", highlight=False, soft_wrap=True)
 
 
 @app.command("paper-check")
@@ -206,7 +208,7 @@ def paper_check(
 @app.command()
 def simulate(
     place: Annotated[str, typer.Argument(help="Folder or URL for the screen.")],
-    design: Annotated[str, typer.Option(help="How large: tiny, dry-run, native.")] = "dry-run",
+    design: Annotated[str, typer.Option(help="How large: tiny, small, dry-run, native.")] = "dry-run",
     workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
     profile: ProfileName = None,
     endpoint: Endpoint = None,
@@ -227,6 +229,10 @@ def main() -> None:
     except PipelineError as error:
         _complain(error)
         sys.exit(1)
+
+
+def _note(text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def _config(

@@ -1,10 +1,10 @@
 """Profiles -> answers. One file a task of the paper; each a short function of profiles, conditions and rules."""
 
-from pipeline.scores.load import load_profiles, scores_command, write_tables
+from pipeline.scores.load import check_annotations, load_profiles, scores_command, write_tables
 from pipeline.scores.rules import MODES, Rules
 from pipeline.scores.significance import fraction_retrieved
 from pipeline.scores.stage import compare_modes, finish_score, in_order, open_all, open_scores, score_unit, units
-from pipeline.scores.summaries import mode_differences
+from pipeline.scores.summaries import mode_differences, overview
 from pipeline.scores.tasks import TASKS, Task, concatenate, run_task, run_unit, unit_key
 from pipeline.scores.wells import Condition, conditions
 
@@ -14,16 +14,18 @@ __all__ = [
     "Condition",
     "Rules",
     "Task",
+    "check_annotations",
     "compare_modes",
     "concatenate",
     "conditions",
     "finish_score",
     "fraction_retrieved",
     "in_order",
-    "open_all",
-    "open_scores",
     "load_profiles",
     "mode_differences",
+    "open_all",
+    "open_scores",
+    "overview",
     "run_task",
     "run_unit",
     "score_unit",

@@ -34,14 +34,14 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
                 "and needs at least 3. Leave the step out, or give the wells their control_type."
             )
         usable = np.isfinite(features.to_numpy()).all(axis=0) & (features[controls].std() > 0).to_numpy()
-        try:
-            whitening = Spherize(method="ZCA").fit(features.loc[controls, usable])
-        except ValueError as error:
+        learnt = features.loc[controls, usable]
+        # A direction in which controls do not differ would be blown up; pycytominer lets it pass.
+        if np.linalg.matrix_rank(learnt - learnt.mean()) < min(len(learnt) - 1, usable.sum()):
             raise ConfigError(
-                f"Condition {condition.key} cannot be sphered: among its {controls.sum()} negative control wells some "
-                f"features are sums of others, or wells are the same ({error}). Leave the step out, or score profiles "
-                "with features selected."
-            ) from None
+                f"Condition {condition.key} cannot be sphered: among its {len(learnt)} negative control wells some "
+                "features follow from others, or wells are the same. Leave the step out, or drop such features."
+            )
+        whitening = Spherize(method="ZCA").fit(learnt)
         profiles.loc[rows, names[usable]] = np.asarray(whitening.transform(features.loc[:, usable]))
         profiles.loc[rows, names[~usable]] = np.nan
     return profiles
@@ -50,13 +50,15 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
 def centre_positions(profiles: pd.DataFrame) -> pd.DataFrame:
     """Subtract from each well the mean of its position over all plates of its batch.
 
-    Sound only where positions hold different samples on different plates: with one layout it would subtract the
-    treatment itself, so a batch in which a position holds a single sample is refused.
+    Sound only where positions hold many samples over the plates, for a share of each is subtracted with the position:
+    with one layout the treatment itself, so a batch in which a position holds a single sample is refused.
     """
     batch = profiles["Metadata_Batch"] if "Metadata_Batch" in profiles else pd.Series("", index=profiles.index)
     place = [batch, profiles["Metadata_Well"]]
-    samples = profiles["Metadata_broad_sample"].fillna("").groupby(place).nunique()
-    single = samples[samples < 2]
+    control = pd.Series(text_of(profiles, "Metadata_control_type") == "negcon", index=profiles.index)
+    treated = profiles["Metadata_broad_sample"].fillna("").mask(control, "")
+    samples = treated.groupby(place).nunique()
+    single = samples[(samples < 2) & (treated != "").groupby(place).any()]  # a place of controls has no treatment
     if len(single):
         name, well = single.index[0]
         raise ConfigError(

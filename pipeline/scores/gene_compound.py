@@ -18,8 +18,8 @@ from pipeline.scores.detection import coin, named
 from pipeline.scores.precision import average_precisions
 from pipeline.scores.rules import Rules
 from pipeline.scores.significance import judge
-from pipeline.scores.sisters import incidence, query_table, retrieved
-from pipeline.scores.wells import Condition, common_features, genes_of, is_compound
+from pipeline.scores.sisters import incidence, left_out_table, members_of, query_table, retrieved
+from pipeline.scores.wells import Condition, common_features, genes_of, is_compound, text_of
 
 
 def pairings(found: list[Condition]) -> list[tuple[Condition, ...]]:
@@ -35,11 +35,24 @@ def pairings(found: list[Condition]) -> list[tuple[Condition, ...]]:
 def gene_compound(
     profiles: pd.DataFrame, pairing: tuple[Condition, ...], rules: Rules, detection: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """`gene_compound`, one row a gene, of one pairing (a compound condition, a genetic condition)."""
+    """Of one pairing (a compound condition, a genetic condition): `gene_compound`, one row a gene with retrieved
+    perturbations of both kinds; `gene_compound_left_out`, one row a gene of the reagents with those of one kind alone,
+    whose `n_queries` have no positive.
+    """
     compound_condition, genetic_condition = pairing
     compounds = retrieved(profiles, compound_condition, rules, detection)
     reagents = retrieved(profiles, genetic_condition, rules, detection)
     genes = sorted(set().union(*genes_of(reagents.meta)))
+    of_screen = set(text_of(profiles, "Metadata_gene")[genetic_condition.rows(profiles)])
+    listed = {gene: len(rows) for gene, rows in members_of(genes_of(compounds.meta)).items() if gene in of_screen}
+    carried = {gene: len(rows) for gene, rows in members_of(genes_of(reagents.meta)).items()}
+    left_out = pd.concat(
+        [
+            left_out_table(_without(listed, carried), "no retrieved reagent of the gene", rules),
+            left_out_table(_without(carried, listed), "no retrieved compound that lists the gene", rules),
+        ],
+        ignore_index=True,
+    )
     targeting = incidence(genes_of(compounds.meta), genes).any(axis=1)
     compounds = compounds.take(np.asarray(targeting))
     shares = incidence(genes_of(compounds.meta), genes)
@@ -85,4 +98,8 @@ def gene_compound(
     }
     if compound_condition.variant:
         front["variant"] = compound_condition.variant
-    return {"gene_compound": named(classes, front)}
+    return {"gene_compound": named(classes, front), "gene_compound_left_out": named(left_out, front)}
+
+
+def _without(genes: dict[str, int], others: dict[str, int]) -> dict[str, int]:
+    return {gene: count for gene, count in genes.items() if gene not in others}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from pipeline.profiles import list_profiles, open_profiles
 from pipeline.scores.annotations import annotate, primary_plates, well_annotations
 from pipeline.scores.corrections import corrected
 from pipeline.scores.tasks import TASKS, run_task
+from pipeline.scores.wells import CONDITION_COLUMNS, GENES, REQUIRED, text_of
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
 from pipeline.tables import encode_table
@@ -50,6 +51,30 @@ def load_profiles(
     return profiles if screen is None or screen.plates is None else annotate(profiles, well_annotations(screen))
 
 
+def check_annotations(profiles: pd.DataFrame) -> list[str]:
+    """What the scores do without, for columns that these profiles lack. Raises `ConfigError` where there are no scores
+    without them: plates, wells, samples, negative controls.
+    """
+    absent = [name for name in (*REQUIRED, *CONDITION_COLUMNS, *GENES) if not (text_of(profiles, name) != "").any()]
+    remedy = "Name the screen whose tables have them (--screen), or annotate the profiles."
+    if needed := [name for name in REQUIRED if name in absent]:
+        others = [name for name in absent if name not in needed]
+        wanted = f" Of use too, and absent: {', '.join(others)}." if others else ""
+        raise ConfigError(f"These profiles say nothing in {', '.join(needed)}.{wanted} {remedy}")
+    if not (text_of(profiles, "Metadata_control_type") == "negcon").any():
+        found = sorted(set(text_of(profiles, "Metadata_control_type")) - {""})
+        raise ConfigError(
+            f"No well of these profiles is a negative control: Metadata_control_type is never negcon, but "
+            f"{', '.join(found)}. {remedy}"
+        )
+    notes = []
+    if blank := [name for name in CONDITION_COLUMNS if name in absent]:
+        notes.append(f"{', '.join(blank)}: not there, so plates that differ in it are scored as one condition.")
+    if all(name in absent for name in GENES):
+        notes.append(f"{', '.join(GENES)}: not there, so no score that asks about genes has a class.")
+    return [f"{note} {remedy}" for note in notes]
+
+
 def scores_command(
     profiles: Location | str,
     screen: Screen | None,
@@ -60,12 +85,17 @@ def scores_command(
     seed: int = 0,
     steps: Sequence[str] = (),
     plates: Collection[Plate] | None = None,
+    tell: Callable[[str], object] = lambda note: None,
 ) -> dict[str, pd.DataFrame]:
     """Score profiles and write one `<name>.parquet` a table to `out`. `tasks`: names of TASKS, default all.
 
-    Returns the tables. `steps`: names of `corrections.STEPS`, done to the profiles first.
+    Returns the tables. `steps`: names of `corrections.STEPS`, done to the profiles first. `tell` is given a line for
+    what the profiles do not say. Raises `ConfigError` where they do not say enough (see `check_annotations`).
     """
-    table = corrected(load_profiles(profiles, screen, plates), steps)
+    annotated = load_profiles(profiles, screen, plates)
+    for note in check_annotations(annotated):
+        tell(note)
+    table = corrected(annotated, steps)
     tables: dict[str, pd.DataFrame] = {}
     wanted: set[str] = set()
     for name in tasks or TASKS:

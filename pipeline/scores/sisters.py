@@ -7,6 +7,8 @@ query; |cosine|, for a compound may act against the gene. Genetic reagents: a cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -20,15 +22,17 @@ from pipeline.scores.wells import Condition, Consensus, genes_of, is_compound, w
 def sisters(
     profiles: pd.DataFrame, condition: Condition, rules: Rules, detection: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """`sisters`, one row a gene with at least two retrieved perturbations, of one condition.
+    """Of one condition: `sisters`, one row a gene with at least two retrieved perturbations; `sisters_left_out`, one
+    row a gene with a single one, whose `n_queries` have no positive.
 
     `merged_label` joins the genes hit by exactly the same perturbations: their rows repeat each other, and
     `fraction_retrieved(sisters.drop_duplicates(...))` on it counts them once.
     """
     perturbations = retrieved(profiles, condition, rules, detection)
     genes = genes_of(perturbations.meta)
-    members = members_of(genes)
-    members = {gene: rows for gene, rows in members.items() if len(rows) > 1}
+    everyone = members_of(genes)
+    members = {gene: rows for gene, rows in everyone.items() if len(rows) > 1}
+    alone = {gene: len(rows) for gene, rows in everyone.items() if gene not in members}
     if not is_compound(condition):
         # The paper leaves out genes with a single guide, as positives and as negatives.
         paired = np.array([any(gene in members for gene in mine) for mine in genes], dtype=bool)
@@ -62,7 +66,9 @@ def sisters(
         same_members.setdefault(tuple(rows), []).append(gene)
     merged = {gene: "|".join(group) for group in same_members.values() for gene in group}
     classes["merged_label"] = classes["label"].map(merged)
-    return {"sisters": named(classes, condition.columns())}
+    left_out = left_out_table(alone, "no other retrieved perturbation of the gene", rules)
+    front = condition.columns()
+    return {"sisters": named(classes, front), "sisters_left_out": named(left_out, front)}
 
 
 def retrieved(profiles: pd.DataFrame, condition: Condition, rules: Rules, detection: pd.DataFrame) -> Consensus:
@@ -106,3 +112,9 @@ def query_table(
             "average_precision": precision,
         }
     )
+
+
+def left_out_table(genes: Mapping[str, int], why: str, rules: Rules) -> pd.DataFrame:
+    """One row a gene that is no class for want of positives: the queries it would have had, and why it is none."""
+    table = pd.DataFrame({"label": sorted(genes), "n_queries": [genes[gene] for gene in sorted(genes)]})
+    return table.astype({"label": object, "n_queries": int}).assign(why=why, mode=rules.mode)

@@ -20,9 +20,14 @@ TASKS = {
     "gene_compound": ("gene-compound matching", "gene compound retrieval"),
 }
 
-
 #: Tables whose classes are retrieved or not, by a rule that depends on the mode.
 COMPARED = (*TASKS, "positions")
+
+#: The same in the order of the paper.
+OVERVIEW = ("detection", "positions", "sisters", "gene_compound")
+
+#: AP values within this are the same value.
+NO_SPREAD = 1e-9
 
 #: Columns of conditions that some tasks have and others lack.
 CONDITION_COLUMNS = ("timepoint", "compound_timepoint", "gene_timepoint", "variant")
@@ -69,28 +74,63 @@ def t_tests(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Da
     return {"t_tests": table.assign(baseline="0" if rules.published else "expected by chance", mode=rules.mode)}
 
 
+def overview(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a task and condition of the tables whose classes are retrieved or not.
+
+    `n_classes`, `n_retrieved`, `fraction_retrieved` count classes with a valid query; `n_left_out` the others, and
+    `n_without_positives` the queries that have none. `median_map`; `p_min`, the smallest of any class.
+    """
+    parts = []
+    for task in [name for name in OVERVIEW if name in tables]:
+        table = tables[task]
+        by = condition_columns(table)
+        table = _plain(table)
+        valid = table["n_queries"] > 0
+        part = fraction_retrieved(table, by).drop(columns="mode").set_index(by)
+        own = table[valid].groupby(by)
+        part["median_map"], part["p_min"] = own["mean_average_precision"].median(), own["p_min"].min()
+        lists = [table[~valid][[*by, "n_without_positives"]], table[valid][[*by, "n_without_positives"]]]
+        if f"{task}_left_out" in tables:
+            alone = _plain(tables[f"{task}_left_out"]).rename(columns={"n_queries": "n_without_positives"})
+            lists[0] = pd.concat([lists[0], alone[[*by, "n_without_positives"]]])
+        left_out = lists[0].groupby(by).size().rename("n_left_out")
+        queries = pd.concat(lists).groupby(by)["n_without_positives"].sum()
+        part = part.join([left_out, queries], how="outer").reset_index()
+        part.insert(0, "task", task)
+        parts.append(part)
+    if not parts:
+        return pd.DataFrame(columns=["task"])
+    counted = ["n_classes", "n_retrieved", "n_left_out", "n_without_positives"]
+    whole = pd.concat(parts, ignore_index=True)
+    whole[counted] = whole[counted].fillna(0).astype(int)
+    front = [name for name in ("task", "modality", "cell_type", *CONDITION_COLUMNS, "position") if name in whole]
+    return _plain(whole)[[*front, *[name for name in whole if name not in front]]]
+
+
 def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.DataFrame]:
-    """`counts`: classes with a valid query, retrieved ones, and left-out ones, per task and condition.
+    """`counts`: `overview` of the tasks of Supplementary Table 2 with the paper's names of tasks and conditions.
 
     `..._merged`: the same with genes counted once that are hit by exactly the same perturbations.
     """
+    whole = overview({name: table for name, table in tables.items() if not name.startswith("positions")})
     parts = []
-    for task, title in ((task, names[1]) for task, names in TASKS.items() if task in tables):
-        table = tables[task]
-        by = condition_columns(table)
-        part = fraction_retrieved(table, by).drop(columns="mode")
-        left_out = table[table["n_queries"] == 0].groupby(by, dropna=False).size().rename("n_without_positives")
-        part = part.merge(left_out.reset_index(), on=by, how="left").fillna({"n_without_positives": 0})
-        if "merged_label" in table:
-            merged = fraction_retrieved(table.drop_duplicates([*by, "merged_label"]), by).set_index(by)
-            part = part.join(merged[["n_classes", "n_retrieved"]].add_suffix("_merged"), on=by)
-        part.insert(0, "task", title)
-        part.insert(1, "condition", [_place(row)["condition"] for row in part[by].to_dict("records")])
-        parts.append(part)
-    table = pd.concat(parts, ignore_index=True).astype({"n_without_positives": int})
-    texts = [name for name in CONDITION_COLUMNS if name in table]
-    table[texts] = table[texts].fillna("")
+    for task, table in whole.groupby("task", sort=False):
+        by = condition_columns(tables[str(task)])
+        if "merged_label" in tables[str(task)]:
+            once = _plain(tables[str(task)]).drop_duplicates([*by, "merged_label"])
+            merged = fraction_retrieved(once, by).set_index(by)
+            table = table.join(merged[["n_classes", "n_retrieved"]].add_suffix("_merged"), on=by)
+        parts.append(table.assign(condition=[_place(row)["condition"] for row in table[by].to_dict("records")]))
+    table = pd.concat(parts, ignore_index=True)
+    table["task"] = table["task"].map({name: names[1] for name, names in TASKS.items()})
+    table.insert(1, "condition", table.pop("condition"))
     return {"counts": table.assign(mode=rules.mode)}
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with "" for conditions it does not name."""
+    names = [name for name in (*CONDITION_COLUMNS, "position") if name in table]
+    return table.assign(**{name: table[name].fillna("") for name in names})
 
 
 def gene_family(gene: str) -> str:
@@ -149,7 +189,9 @@ def _place(part: Mapping) -> dict[str, str]:
 
 
 def _tested(test, *samples) -> dict[str, float]:
-    if min(len(sample) for sample in samples if isinstance(sample, pd.Series)) < 2:
+    values = [sample for sample in samples if isinstance(sample, pd.Series)]
+    # Without spread there is no t: 0 / 0, or a rounding error's worth of it.
+    if min(map(len, values)) < 2 or max(map(np.ptp, values)) < NO_SPREAD:
         return {"statistic": np.nan, "p": np.nan}
     result = test(*samples)
     return {"statistic": float(result.statistic), "p": float(result.pvalue)}

@@ -23,6 +23,10 @@ OPTIONAL = (
     "Metadata_gene", "Metadata_target_list", "Metadata_pert_iname",
 )  # fmt: skip
 
+#: Without them plates of several conditions are one, and no perturbation has a gene.
+CONDITION_COLUMNS = ("Metadata_modality", "Metadata_cell_type", "Metadata_timepoint")
+GENES = ("Metadata_gene", "Metadata_target_list")
+
 #: A well with a larger share of values that are not finite has no profile worth ranking.
 MOSTLY_EMPTY = 0.5
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.cli import SCORES
+from pipeline.cli import SCORES, STEPS
 from pipeline.config import Config
-from pipeline.scores import TASKS
+from pipeline.scores import TASKS, corrections
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,5 +78,6 @@ def test_no_results_there_is_said_in_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_the_help_of_scores_names_every_score() -> None:
-    assert sorted(re.findall(r"\w+", SCORES.removeprefix("Of: "))) == sorted(TASKS)
+def test_the_help_of_scores_names_every_score_and_step() -> None:
+    for text, table in ((SCORES, TASKS), (STEPS, corrections.STEPS)):
+        assert sorted(re.findall(r"\w+", text.removeprefix("Of: "))) == sorted(table)

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from pipeline.config import ScoresConfig
 from pipeline.errors import ConfigError
-from pipeline.scores.corrections import centre_positions, clip_features, corrected, sphere
+from pipeline.scores import run_task
+from pipeline.scores.corrections import STEPS, centre_positions, clip_features, corrected, sphere, steps_of
 from pipeline.scores.wells import feature_names
 from tests.scores.small import screen
 
@@ -36,13 +41,17 @@ def test_centring_removes_what_a_position_adds_where_layouts_differ():
         screen({"a": 0.0, "b": 0.0}, n_controls=0),
         screen({"c": 0.0, "d": 0.0}, n_controls=0, timepoint="long"),
     )
-    import pandas as pd
-
     profiles = pd.concat([one, other], ignore_index=True)
     names = feature_names(profiles)
     profiles.loc[profiles["Metadata_Well"] == "A01", names] += 10
     centred = centre_positions(profiles)
     assert centred.groupby("Metadata_Well")[names].mean().abs().to_numpy().max() < 1e-9
+
+
+def test_positions_of_controls_alone_may_be_centred():
+    one, other = (screen({name: 0.0}, n_controls=3, timepoint=name) for name in ("a", "b"))
+    centred = centre_positions(pd.concat([one, other], ignore_index=True))
+    assert centred.groupby("Metadata_Well")[feature_names(centred)].mean().abs().to_numpy().max() < 1e-9
 
 
 def test_centring_one_layout_is_refused_because_it_would_remove_the_treatments():
@@ -56,6 +65,28 @@ def test_clipping_bounds_infinite_values_too():
     clipped = clip_features(profiles, limit=2)[feature_names(profiles)]
     assert clipped.to_numpy().max() == 2
     assert clipped.to_numpy().min() >= -2
+
+
+def test_sphering_says_where_controls_are_not_enough_to_learn_from():
+    profiles = screen({"a": 1.0}, n_controls=20, n_features=5)
+    profiles["Cells_Feature_4"] = -profiles["Cells_Feature_3"]
+    with pytest.raises(ConfigError, match="compound_A549_short cannot be sphered"):
+        sphere(profiles)
+
+
+def test_profiles_and_the_tables_scored_from_them_say_which_steps_ran():
+    profiles = screen({"a": 1.0, "b": 1.0}, n_controls=30, n_features=4)
+    assert steps_of(profiles) == "none"
+    assert set(run_task("detection", profiles, null_size=50)["detection"]["steps"]) == {"none"}
+    done = corrected(profiles, ["clip", "sphere"])
+    assert steps_of(done) == "clip, sphere"
+    for table in run_task("counts", done, null_size=50).values():
+        assert set(table["steps"]) <= {"clip, sphere"}
+
+
+def test_the_config_offers_every_step():
+    offered = get_args(get_args(ScoresConfig.model_fields["steps"].annotation)[0])
+    assert set(offered) == set(STEPS)
 
 
 def test_steps_run_in_the_order_given_and_unknown_ones_are_refused():

@@ -45,6 +45,22 @@ def test_published_counts_a_true_pair_as_its_own_negative_as_printed_for_GHSR():
     assert correct.loc["G0", "mean_average_precision"] == pytest.approx((1 / 7 + 1 / 11) / 2)
 
 
+def test_genes_with_perturbations_of_one_kind_alone_are_left_out_and_counted():
+    compounds = [("c0", "G", [1, 0.0]), ("c1", "G|ONLY_LISTED|NOT_HERE", [0, 1.0])]
+    reagents = [("r0", "G", [1, 0.1]), ("r1", "ONLY_CARRIED", [0.1, 1.0]), ("r2", "ONLY_LISTED", [1.0, 1.0])]
+    profiles = pd.concat(
+        [flat(compounds, "compound"), flat(reagents, "orf").assign(Metadata_timepoint="long", Metadata_Plate="P2")]
+    )
+    kept = pd.concat([retrieved(COMPOUND, "c0", "c1"), retrieved(ORF, "r0", "r1")])
+    tables = gene_compound(profiles, (COMPOUND, ORF), Rules(), kept)
+    assert tables["gene_compound"]["label"].tolist() == ["G"]
+    left_out = tables["gene_compound_left_out"].set_index("label")["why"].to_dict()
+    assert left_out == {
+        "ONLY_LISTED": "no retrieved reagent of the gene",
+        "ONLY_CARRIED": "no retrieved compound that lists the gene",
+    }, "a gene of which the screen has no reagent is not asked"
+
+
 def test_published_throws_a_coin_above_sixteen_candidates_as_printed_for_HRH4():
     # Printed mAP 0.0919118 = (1/8 + 1/17) / 2; heads would have given (1/8 + 1/16) / 2.
     compounds, reagents = last_of(16)

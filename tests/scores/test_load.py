@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ConfigError, NotFound
-from pipeline.scores import Condition, conditions, load_profiles, run_task, scores_command
+from pipeline.scores import Condition, check_annotations, conditions, load_profiles, run_task, scores_command
 from pipeline.scores.annotations import well_annotations
 from pipeline.screen import Plate
 from pipeline.simulate.profiles import simulate_profiles, write_gallery
@@ -133,10 +133,47 @@ def test_plates_of_a_batch_without_a_feature_do_not_lose_it_for_the_others(few, 
 
 def test_the_scores_command_writes_one_table_a_task_and_returns_them(gallery, cpjump1, tmp_path):
     tables = scores_command(str(gallery), cpjump1, "correct", str(tmp_path), ["sisters", "polypharmacology"])
-    assert {path.name for path in tmp_path.iterdir()} == {"sisters.parquet", "polypharmacology.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.parquet" for name in tables} - {
+        "detection.parquet",
+        "detection_wells.parquet",
+    }
+    assert set(tables) - {"detection", "detection_wells"} == {"sisters", "sisters_left_out", "polypharmacology"}
     written = pd.read_parquet(tmp_path / "sisters.parquet")
     pd.testing.assert_frame_equal(written, tables["sisters"], check_dtype=False)
     assert (written["mode"] == "correct").all()
+
+
+def test_annotated_profiles_need_no_screen(few, gallery, cpjump1, tmp_path):
+    told: list[str] = []
+    tasks = ["detection", "sisters"]
+    own = scores_command(str(gallery), None, "correct", str(tmp_path), tasks, tell=told.append)
+    assert told == []
+    pd.testing.assert_frame_equal(
+        own["detection"], scores_command(str(gallery), cpjump1, "correct", str(tmp_path), tasks)["detection"]
+    )
+
+
+def test_profiles_that_say_too_little_are_refused_with_the_columns_they_lack(few, tmp_path):
+    lacking = ["Metadata_broad_sample", "Metadata_control_type", "Metadata_cell_type"]
+    write_gallery(few.drop(columns=lacking[1:]).assign(Metadata_broad_sample=""), tmp_path)
+    with pytest.raises(ConfigError, match="--screen") as refused:
+        scores_command(str(tmp_path), None, "correct", str(tmp_path / "out"), ["detection"])
+    assert all(name in str(refused.value) for name in lacking)
+    assert "Metadata_timepoint" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_profiles_without_negative_controls_are_refused(few):
+    with pytest.raises(ConfigError, match=r"never negcon, but poscon_\w+, poscon_\w+, poscon_\w+, trt"):
+        check_annotations(few.assign(Metadata_control_type=few["Metadata_control_type"].replace({"negcon": "trt"})))
+
+
+def test_what_profiles_do_not_say_is_told(few):
+    notes = check_annotations(few.drop(columns=["Metadata_cell_type", "Metadata_gene", "Metadata_target_list"]))
+    assert [note.split(":")[0] for note in notes] == [
+        "Metadata_cell_type",
+        "Metadata_gene, Metadata_target_list",
+    ]
 
 
 def test_equal_runs_write_equal_bytes(gallery, cpjump1, tmp_path):

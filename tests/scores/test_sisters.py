@@ -79,6 +79,18 @@ def test_genes_with_one_guide_take_no_part():
     assert table["n_candidates"].tolist() == [3, 3], "the lone guide is no negative either"
 
 
+@pytest.mark.parametrize("mode", ["correct", "published", "copairs"])
+@pytest.mark.parametrize("condition", [COMPOUND, CRISPR])
+def test_what_has_no_sister_is_left_out_and_counted(mode, condition):
+    rows = [("a", "G", [1, 0.0]), ("b", "G", [0.9, 0.1]), ("alone", "H", [1, 0.01]), ("far", "I", [0.5, 0.5])]
+    kept = retrieved(condition, "a", "b", "alone", "far")
+    tables = sisters(flat(rows, condition.modality), condition, Rules(mode, null_size=10), kept)
+    assert tables["sisters"]["label"].tolist() == ["G"]
+    left_out = tables["sisters_left_out"]
+    assert left_out[["label", "n_queries"]].to_numpy().tolist() == [["H", 1], ["I", 1]]
+    assert list(left_out.columns[:3]) == ["modality", "cell_type", "timepoint"]
+
+
 def test_only_retrieved_perturbations_take_part():
     rows = [
         ("a", "G", [1, 0.0]),

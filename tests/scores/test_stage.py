@@ -8,6 +8,7 @@ import pytest
 from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.scores import run_task, stage
+from pipeline.scores.corrections import corrected
 from pipeline.scores.load import load_profiles
 from pipeline.screen import Plate
 from pipeline.simulate.profiles import write_gallery
@@ -35,7 +36,7 @@ def run(tmp_path, monkeypatch):
         storage=open_storage(location),
         plates=[Plate(*row) for row in plates.itertuples(index=False)],
         config=SimpleNamespace(
-            scores=SimpleNamespace(mode="correct", seed=0), screen=Screen(name="small", channels={1: "DNA"})
+            scores=SimpleNamespace(mode="correct", seed=0, steps=()), screen=Screen(name="small", channels={1: "DNA"})
         ),
         profiles=profiles,
     )
@@ -71,6 +72,17 @@ def test_a_task_reads_the_plates_of_its_own_conditions_only(run, monkeypatch):
     )
     stage.score_unit(run.storage.location, "detection", "crispr_A549_long")
     assert asked == [{plate for plate in run.plates if plate.plate.startswith("crispr")}]
+
+
+def test_steps_before_the_scores_see_what_they_learn_from_and_stand_in_the_tables(run):
+    run.config.scores.steps = ("centre_positions", "clip")
+    expected = run_task("detection", corrected(run.profiles, run.config.scores.steps))["detection"]
+    for unit in stage.units(run, "detection"):
+        stage.score_unit(run.storage.location, "detection", unit)
+    stage.finish_score(run.storage.location, "detection")
+    stored = stage.open_scores(run.storage.location, "detection")
+    pd.testing.assert_frame_equal(stored, expected, check_dtype=False)
+    assert set(stored["steps"]) == {"centre_positions, clip"}
 
 
 def test_without_negative_controls_there_is_nothing_to_score(run, monkeypatch):

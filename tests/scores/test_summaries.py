@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
-from pipeline.scores import Rules, mode_differences, run_task
+from pipeline.scores import Rules, mode_differences, overview, run_task
 from pipeline.scores.summaries import counts, gene_family, polypharmacology, t_tests
 
 
@@ -14,7 +14,11 @@ def classes(rows: list[tuple[str, float, float]], **front: str) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["label", "mean_average_precision", "expected_average_precision"])
     valid = table["mean_average_precision"].notna()
     return table.assign(
-        n_queries=np.where(valid, 4, 0), retrieved=table["mean_average_precision"] > 0.5, mode="correct"
+        n_queries=np.where(valid, 4, 0),
+        n_without_positives=np.where(valid, 0, 2),
+        p_min=0.01,
+        retrieved=table["mean_average_precision"] > 0.5,
+        mode="correct",
     ).pipe(lambda rest: pd.concat([pd.DataFrame(front, index=rest.index), rest], axis=1))
 
 
@@ -69,8 +73,26 @@ def test_the_primary_plates_give_the_52_tests_of_the_supplement(profiles, tables
 def test_counts_leave_out_classes_without_a_valid_query_and_say_how_many(tables):
     table = counts(tables, Rules())["counts"].set_index(["task", "condition"])
     detected = table.loc[("replicate retrieval", "compound_long")]
-    assert (detected["n_classes"], detected["n_retrieved"], detected["n_without_positives"]) == (3, 1, 1)
+    assert (detected["n_classes"], detected["n_retrieved"], detected["n_left_out"]) == (3, 1, 1)
+    assert detected["n_without_positives"] == 2
     assert ("gene compound retrieval", "compound_long-orf_long") in table.index
+
+
+def test_what_was_left_out_of_a_task_is_counted_even_where_nothing_is_left(tables):
+    one = {"modality": "crispr", "cell_type": "U2OS", "timepoint": "short"}
+    alone = pd.DataFrame({**one, "label": ["x", "y"], "n_queries": [1, 1], "why": "alone", "mode": "correct"})
+    table = overview({**tables, "sisters_left_out": alone}).set_index(["task", "modality", "cell_type"])
+    row = table.loc[("sisters", "crispr", "U2OS")]
+    assert (row["n_classes"], row["n_left_out"], row["n_without_positives"]) == (0, 2, 2)
+    assert np.isnan(row["fraction_retrieved"])
+    assert table.loc[("sisters", "compound", "A549"), "n_left_out"] == 0
+
+
+def test_values_without_spread_have_no_t(tables):
+    tables["detection"]["mean_average_precision"] = tables["detection"]["expected_average_precision"] + 0.5
+    row = t_tests(tables, Rules())["t_tests"].set_index("test").loc["perturbation detection vs chance"]
+    assert np.isnan(row["statistic"])
+    assert np.isnan(row["p"])
 
 
 def test_genes_of_the_same_compounds_are_also_counted_once(tables):
