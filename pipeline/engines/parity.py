@@ -10,14 +10,8 @@ from pipeline.engines.base import SiteMeasurements
 #: two values are equal within `RELATIVE` of the greater, or within `ABSOLUTE`
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
-#: what a feature begins with -> the absolute limit that holds for it, and why
-ABSOLUTE_OF = {
-    # Differences of nearly equal means, in percent; no relative limit holds for them.
-    "Granularity_": 1e-6,
-    # The root of a difference of entropies, which in flat objects is rounding: of 1e-15 it makes 3e-8.
-    "Texture_InfoMeas2_": 1e-7,
-}
-WITHOUT_RELATIVE = ("Granularity_",)
+#: Granularity is a difference of nearly equal means, in percent: no relative limit holds for it.
+GRANULARITY_ABSOLUTE = 1e-6
 
 COLUMNS = [
     *("object_set", "family", "columns", "values", "identical", "unequal_columns", "unequal_values"),
@@ -73,10 +67,10 @@ def _by_family(columns: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray
 
 def _excess(ours: np.ndarray, theirs: np.ndarray, feature: str) -> np.ndarray:
     """Difference over the limit: up to 1 is equal."""
-    absolute = next((limit for start, limit in ABSOLUTE_OF.items() if feature.startswith(start)), ABSOLUTE)
-    relative = 0.0 if feature.startswith(WITHOUT_RELATIVE) else RELATIVE
-    with np.errstate(invalid="ignore", divide="ignore"):
-        limit = np.maximum(relative * np.maximum(np.abs(ours), np.abs(theirs)), absolute)
+    limit: float | np.ndarray = GRANULARITY_ABSOLUTE
+    with np.errstate(invalid="ignore"):
+        if not feature.startswith("Granularity_"):
+            limit = np.maximum(RELATIVE * np.maximum(np.abs(ours), np.abs(theirs)), ABSOLUTE)
         excess = np.abs(ours - theirs) / limit
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     return np.where(same, 0.0, np.where(np.isfinite(excess), excess, np.inf))

@@ -8,10 +8,9 @@ from pipeline.engines.native.compiled import kernel
 
 
 @kernel
-def log2(image: np.ndarray) -> np.ndarray:
-    """Of float32 pixels (y, x), rounded to float32."""
-    result = np.empty_like(image)
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            result[y, x] = np.log2(image[y, x])
+def log2(values: np.ndarray) -> np.ndarray:
+    """Of float32 or float64, of any shape, rounded to the same type."""
+    result = np.empty_like(values)
+    for at in np.ndindex(values.shape):
+        result[at] = np.log2(values[at])
     return result

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.engines.native import flat_texture
 from pipeline.engines.native._haralick import DIRECTIONS, FEATURES, N_LOG_N, image_haralick, object_haralick
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
@@ -101,8 +102,11 @@ def texture_of_image(levels: np.ndarray, scales: tuple[int, ...]) -> np.ndarray:
         raise ValueError(
             f"an image of {levels.shape} pixels has no texture at scale {max(scales)}; leave that scale out"
         )
-    steps = np.array([(s * down, s * right) for s in scales for down, right in DIRECTIONS])
-    return image_haralick(levels, steps, N_LOG_N).reshape(len(scales), len(DIRECTIONS), len(FEATURES))
+    steps = _steps(scales)
+    features = image_haralick(levels, steps, N_LOG_N)
+    for at in np.flatnonzero(flat_texture.is_rounding(features)):
+        features[at, flat_texture.ROUNDED] = flat_texture.rounded_features(levels, steps[at], ignore_zeros=False)
+    return features.reshape(len(scales), len(DIRECTIONS), len(FEATURES))
 
 
 def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple[int, ...]) -> list[np.ndarray]:
@@ -116,15 +120,25 @@ def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple
     rows, columns = np.divmod(objects.pixels, width)
     places = (rows * stride + columns + margin).astype(np.uint32)
     board = np.zeros((height + margin) * stride + margin, np.uint8)
-    offsets = np.array([s * (down * stride + right) for s in scales for down, right in DIRECTIONS])
+    steps = _steps(scales)
+    offsets = steps @ [stride, 1]
     found = []
     for image in levels:
         pixels = image.ravel().take(objects.pixels, mode="clip")  # clip: checks no bounds
         values = object_haralick(pixels, places, objects.starts, offsets, board, N_LOG_N)
+        for k, at in np.argwhere(flat_texture.is_rounding(values)):
+            top, left, bottom, right = objects.boxes[k]
+            box = np.where(objects.segmented[top:bottom, left:right] == k + 1, image[top:bottom, left:right], 0)
+            values[k, at, flat_texture.ROUNDED] = flat_texture.rounded_features(box, steps[at], ignore_zeros=True)
         values = values.reshape(objects.count, len(scales), len(DIRECTIONS), len(FEATURES))
         values[np.isnan(values[..., 0]).any(axis=2)] = 0
         found.append(values)
     return found
+
+
+def _steps(scales: tuple[int, ...]) -> np.ndarray:
+    """int64 (scales x directions, 2): rows and columns from one pixel of a pair to the other."""
+    return np.array([(s * down, s * right) for s in scales for down, right in DIRECTIONS])
 
 
 def _without_gaps(values: np.ndarray, areas: np.ndarray) -> np.ndarray:

@@ -5,11 +5,13 @@ in_numpy1.py TASK INPUT.npz OUTPUT.npz
 
 import sys
 
+import mahotas.features
 import numpy as np
 import scipy.ndimage
 from centrosome.cpmorphology import convex_hull, fill_labeled_holes, minimum_enclosing_circle
 from centrosome.threshold import sum_of_entropies, weighted_variance
 from skimage.filters import threshold_li
+from skimage.measure import regionprops
 from skimage.segmentation import watershed
 
 
@@ -53,6 +55,15 @@ def threshold(image, foreground):
 
 def holes(labels):
     return {"all": fill_labeled_holes(labels), "background": fill_labeled_holes(labels, mask=labels == 0)}
+
+
+def ellipse(mask):
+    [region] = regionprops(mask.astype(np.uint8))
+    return {"tensor": region.inertia_tensor, "orientation": region.orientation}
+
+
+def texture(levels, scale, ignore_zeros):
+    return {"features": mahotas.features.haralick(levels, distance=int(scale), ignore_zeros=bool(ignore_zeros))}
 
 
 if __name__ == "__main__":

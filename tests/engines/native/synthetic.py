@@ -104,6 +104,16 @@ def few_levels() -> Site:
     return {name: (image // 1500 * 1500).astype(np.uint16) for name, image in blobs(11, (110, 120), 9).items()}
 
 
+def nearly_one_level() -> Site:
+    """A channel saturated but for one pixel in a thousand, and one of two levels in no relation to each other."""
+    site = blobs(12, (110, 120), 9)
+    random = np.random.default_rng(0)
+    spots = random.random((110, 120)) < 0.001
+    site["OrigAGP"] = np.where(spots, 65200, 65535).astype(np.uint16)
+    site["OrigER"] = random.choice(np.uint16([65000, 65300]), (110, 120))
+    return site
+
+
 def flat(level: int, shape: tuple[int, int] = (60, 70)) -> Site:
     return {f"Orig{channel}": np.full(shape, level, np.uint16) for channel in CHANNELS}
 
@@ -129,6 +139,7 @@ MORE: dict[str, Callable[[], Site]] = {
     "saturated DNA": lambda: one_channel("DNA", 65535),
     "saturated cells": saturated_cells,
     "few levels": few_levels,
+    "nearly one level": nearly_one_level,
     "squares": squares,
     "touching": touching,
     "triangles and lines": triangles_and_lines,

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from pipeline.engines.native import zernike
 from pipeline.engines.native.circles import enclosing_circles
-from pipeline.engines.native.size_shape import FEATURES, MeasureSizeShape, orientation
+from pipeline.engines.native.size_shape import FEATURES, MeasureSizeShape, inertia_tensor, orientation
 from pipeline.engines.native.workspace import Objects
 from tests.engines.native.numpy1 import ask
 from tests.engines.native.sites import (
@@ -104,6 +104,35 @@ def test_a_disk_and_a_bar_by_hand():
 @pytest.mark.parametrize(("lean", "expected"), [(-0.1, -45), (0.0, 45), (0.1, 45)])
 def test_an_object_as_wide_as_tall_leans_as_scikit_image_0_20_has_it(lean, expected):
     assert np.degrees(orientation(1.0, lean, lean, 1.0)) == expected
+
+
+def symmetric_masks() -> list[np.ndarray]:
+    """As wide as tall, upright, or both: the sign of a rounding error decides how they lean."""
+    random = np.random.default_rng(0)
+    masks = []
+    for size in random.integers(1, 41, 300):
+        dust = random.random((size, size)) < random.choice([0.3, 0.6, 0.9])
+        y, x = np.ogrid[:size, :size]
+        disk = np.hypot(y - size * random.random(), x - size * random.random()) <= size * random.random()
+        turned = dust | np.rot90(dust)
+        masks += [
+            dust | dust[::-1],
+            dust | dust.T,
+            dust | dust[::-1, ::-1].T,
+            turned | turned[::-1, ::-1],
+            disk | disk.T,
+        ]
+    return [mask for mask in masks if mask.any()]
+
+
+def test_symmetric_objects_lean_as_in_cellprofilers_interpreter_to_the_last_bit():
+    masks = symmetric_masks()
+    for mask, answer in zip(masks, ask("ellipse", [{"mask": mask} for mask in masks]), strict=True):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        tensor = inertia_tensor(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+        np.testing.assert_array_equal(tensor, answer["tensor"])
+        objects = Objects.of(mask.astype(np.int32))
+        assert measure(objects)["Orientation"][0] == answer["orientation"] * (180 / np.pi)
 
 
 @given(objects_of(24))

@@ -9,10 +9,13 @@ import skimage.util
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.engines.native import flat_texture
 from pipeline.engines.native._haralick import DIRECTIONS, FEATURES
 from pipeline.engines.native.texture import grey_levels, texture_of_image, texture_of_objects
 from pipeline.engines.native.workspace import Objects, Workspace
+from pipeline.engines.parity import equal_values
 from pipeline.errors import CppipeError
+from tests.engines.native.numpy1 import ask
 from tests.engines.native.sites import (
     assert_same_as_cellprofiler,
     images,
@@ -86,6 +89,48 @@ def test_a_whole_image_has_the_texture_mahotas_finds_with_level_zero(data):
         expected = mahotas.features.haralick(levels, distance=scale)
         np.testing.assert_allclose(features[:, :-1], expected[:, :-1], rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(features[:, -1] ** 2, expected[:, -1] ** 2, rtol=1e-9, atol=1e-13)
+
+
+def flat_textures() -> list[np.ndarray]:
+    """Uint8 images whose Correlation or InfoMeas2 is mostly rounding: nearly one level, or levels in no relation."""
+    random = np.random.default_rng(0)
+    textures = []
+    for high in (2, 7, 40, 100, 255):
+        for height, width in random.integers(7, 50, (6, 2)):
+            low = random.integers(1, high)
+            flat = np.full((height, width), high, np.uint8)
+            spot, stripes, half, quarter = (flat.copy() for _ in range(4))
+            spot[random.integers(height), random.integers(width)] = low
+            stripes[:, ::2] = low
+            half[: height // 2] = low
+            quarter[height // 2 :, width // 2 :] = low
+            chequered = low + np.add.outer(np.arange(height), np.arange(width)) % 2
+            grid = low + np.add.outer(np.arange(height) % 2, 2 * (np.arange(width) % 3))
+            textures += [flat, spot, stripes, half, quarter, chequered.astype(np.uint8), grid.astype(np.uint8)]
+        for height, width in random.integers(5, 12, (60, 2)):  # by chance, what is there tells nothing of what is here
+            textures.append(random.choice(np.uint8([high - 1, high]), (height, width)))
+    nearly_saturated = np.full((600, 700), 255, np.uint8)
+    nearly_saturated[300, 400] = 254
+    return [*textures, nearly_saturated]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole image", "object"])
+def test_flat_textures_are_cellprofilers_down_to_what_is_only_rounding(whole):
+    textures, scale = flat_textures(), 3
+    cases = [{"levels": image, "scale": np.array(scale), "ignore_zeros": np.array(not whole)} for image in textures]
+    n_rounding = 0
+    for image, answer in zip(textures, ask("texture", cases), strict=True):
+        if whole:
+            [found] = texture_of_image(image, (scale,))
+        else:
+            [[[found]]] = texture_of_objects([image], Objects.of(np.ones(image.shape, np.int32)), (scale,))
+        assert equal_values(found, answer["features"], "Texture_").all()
+        rounding = flat_texture.is_rounding(found)
+        n_rounding += rounding.sum()
+        np.testing.assert_array_equal(
+            found[rounding][:, flat_texture.ROUNDED], answer["features"][rounding][:, flat_texture.ROUNDED]
+        )
+    assert n_rounding > 20
 
 
 @pytest.mark.parametrize(("size", "levels"), [(40, 3), (40, 256), (9, 256)])
