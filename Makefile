@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-ENGINE ?= cellprofiler
+ENGINE ?= native
 CLUSTER ?= local
 RUN := .venv/bin/python -m pipeline
 

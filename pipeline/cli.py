@@ -206,6 +206,45 @@ def paper_check(
 
 
 @app.command()
+def splits(
+    out: Annotated[Path, typer.Argument(help="Folder for the files.")],
+    screen: Annotated[str, typer.Option(help="Screen whose plates and perturbations are split.")] = "cpjump1",
+) -> None:
+    """Write the paper's recommended train, validation and test splits, one CSV each."""
+    from pipeline.config import load_screen
+    from pipeline.scores.splits import write_splits
+
+    for path in write_splits(load_screen(screen), out):
+        _note(f"{path}: {sum(1 for _ in path.open()) - 1:,} rows")
+
+
+@app.command("check-split")
+def check_split(
+    split: Annotated[Path, typer.Argument(help="CSV, TSV or parquet: part, and wells or samples (docs/scores.md).")],
+    screen: Annotated[str, typer.Option(help="Screen whose tables say what is in the wells.")] = "cpjump1",
+    profiles: Annotated[str | None, typer.Option(help="Annotated profiles that say it instead: folder or URL.")] = None,
+    task: Annotated[str, typer.Option(help="gene-compound, or representation: no look at targets.")] = "gene-compound",
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """What a split of your own tears apart or leaks: wells, replicates, guides, identifiers, targets. Ends with 3 if
+    anything.
+    """
+    from pipeline.config import load_screen
+    from pipeline.scores.annotations import well_annotations
+    from pipeline.scores.load import load_profiles
+    from pipeline.scores.splits import as_text, check_split_file
+
+    if profiles is None:
+        wells = well_annotations(load_screen(screen))
+    else:
+        wells = load_profiles(_location(profiles, profile, endpoint))
+    found = check_split_file(split, wells, task)
+    _note(as_text(found, task))
+    raise typer.Exit(3 if len(found) else 0)
+
+
+@app.command()
 def simulate(
     place: Annotated[str, typer.Argument(help="Folder or URL for the screen.")],
     design: Annotated[str, typer.Option(help="How large: tiny, small, dry-run, native.")] = "dry-run",

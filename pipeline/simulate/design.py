@@ -54,6 +54,7 @@ class ScreenDesign:
 #: 0.05 after correction for the two dozen queries or so of a condition.
 DESIGNS = {
     "tiny": ScreenDesign(1, 0, 1, plates=2, copies=1, negcons=3, sites=1, rows=2),
+    "small": ScreenDesign(2, 0, 1, plates=2, copies=2, negcons=16, sites=1, rows=4),
     "dry-run": ScreenDesign(4, 0, 2, plates=2, copies=2, negcons=16, sites=2, rows=4),
     "native": ScreenDesign(10, 2, 4, plates=3, copies=2, negcons=24, sites=2, rows=8),
 }

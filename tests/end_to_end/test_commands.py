@@ -30,7 +30,18 @@ def config_file(config: Callable[..., Config], tmp_path: Path) -> Path:
 
 def test_help_names_every_command() -> None:
     text = call("--help").stdout
-    for command in ("plan", "run", "status", "report", "verify", "scores", "paper-check", "check", "simulate"):
+    for command in (
+        "plan",
+        "run",
+        "status",
+        "report",
+        "verify",
+        "scores",
+        "paper-check",
+        "splits",
+        "check",
+        "simulate",
+    ):
         assert re.search(rf"\b{command}\b", text), command
 
 
@@ -76,6 +87,18 @@ def test_no_results_there_is_said_in_one_line(tmp_path: Path) -> None:
     assert answer.returncode == 2
     assert "holds no run" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_the_papers_splits_are_written_and_checked(tmp_path: Path) -> None:
+    answer = call("splits", str(tmp_path / "splits"))
+    assert answer.returncode == 0, answer.stderr
+    assert "3,276 rows" in answer.stdout
+    kept = call("check-split", str(tmp_path / "splits" / "representation_split.csv"), "--task", "representation")
+    assert (kept.returncode, kept.stdout.count(": kept")) == (0, 4), kept.stderr
+    leaking = call("check-split", str(tmp_path / "splits" / "gene_compound_split.csv"))
+    assert leaking.returncode == 3
+    assert "targets: 53 found" in leaking.stdout
+    assert call("check-split", str(tmp_path / "absent.csv")).returncode == 2
 
 
 def test_the_help_of_scores_names_every_score_and_step() -> None:

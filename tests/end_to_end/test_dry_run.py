@@ -11,19 +11,21 @@ from tests.end_to_end.conftest import stored
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipeline", "dry-run", "--engine", "native", "--design", "tiny"]
+    command = [sys.executable, "-m", "pipeline", "dry-run", "--design", "small"]
     return subprocess.Popen(
         [*command, "--folder", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
 def finish(folder: Path) -> str:
-    text, _ = start(folder).communicate(timeout=600)
+    process = start(folder)
+    text, _ = process.communicate(timeout=1200)
+    assert process.returncode == 0, text
     assert f"Stores:        {folder / 'results'}" in text, text
     return text
 
 
-def test_a_dry_run_that_was_killed_goes_on_to_the_same_stores(tmp_path: Path) -> None:
+def test_a_dry_run_that_was_killed_goes_on_to_the_same_stores_and_the_planted_answer(tmp_path: Path) -> None:
     process = start(tmp_path / "killed")
     assert process.stdout is not None
     for line in process.stdout:
@@ -33,7 +35,8 @@ def test_a_dry_run_that_was_killed_goes_on_to_the_same_stores(tmp_path: Path) ->
     process.wait()
     assert not (tmp_path / "killed" / "results").exists()
 
-    finish(tmp_path / "killed")
+    answer = finish(tmp_path / "killed")
+    assert "10 of 10 strong perturbations retrieved" in answer
     finish(tmp_path / "whole")
 
     ours, theirs = (stored(str(tmp_path / name / "results")) for name in ("killed", "whole"))
