@@ -15,12 +15,21 @@ from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.metadata import read_annotation
 from pipeline.scores.annotations import primary_plates, well_annotations
-from pipeline.scores.wells import genes_of
+from pipeline.scores.wells import OPTIONAL, REQUIRED, genes_of, text_of
 
 #: Columns of a split that say where a row is from; a split has `part` and some of them.
 WELL = ["batch", "plate", "well"]
 CONDITION = ["cell_type", "timepoint"]
 KINDS = ["compound", "crispr", "orf"]
+
+#: Rule -> what a split that breaks it does.
+RULES = {
+    "wells": "cells of one well lie in several parts",
+    "replicates": "replicates of one perturbation lie in several parts",
+    "guides": "guides of one gene lie in several parts",
+    "identifiers": "identifiers of one compound lie in several parts",
+    "targets": "a compound lists genes whose reagents lie in another part",
+}
 
 SPLIT_TASKS = ("representation", "gene-compound")
 
@@ -74,42 +83,77 @@ def write_splits(screen: Screen, folder: Path) -> list[Path]:
 
 
 def check_split(split: pd.DataFrame, wells: pd.DataFrame, task: str = "gene-compound") -> pd.DataFrame:
-    """What a split tears apart or leaks; no rows: nothing. Columns rule, item, parts, detail.
+    """What a split tears apart or leaks; no rows: nothing. Columns rule (of RULES), item, parts, detail.
 
     split: `part`, and per row either a well (batch, plate, well; several rows a well for cells), or a sample
     (broad_sample, or orf / crispr / compound), with cell_type and timepoint if parts differ by them.
-    wells: `well_annotations` of the screen. task: "gene-compound" also asks that no compound lists a gene of another
-    part; a "representation" split puts genes and compounds apart by design.
+    wells: `well_annotations` of the screen, or profiles. task: "gene-compound" also asks that no compound lists a gene
+    of another part; a "representation" split puts genes and compounds apart by design.
     """
     if task not in SPLIT_TASKS:
         raise ConfigError(f"There is no split task {task!r}. Choose from: {', '.join(SPLIT_TASKS)}.")
-    rows = _samples(split, wells)
+    rows = _samples(_parted(split), wells)
     condition = [name for name in CONDITION if name in rows]
     guides = rows[(rows["modality"] == "crispr") & (rows["gene"] != "")]
     named = rows[(rows["modality"] == "compound") & (rows["pert_iname"] != "")]
-    rules = [
-        ("wells", rows, [name for name in WELL if name in rows], "cells of one well lie in several parts"),
-        ("replicates", rows, ["broad_sample", *condition], "replicates of one perturbation lie in several parts"),
-        ("guides", guides, ["gene", *condition], "guides of one gene lie in several parts"),
-        ("identifiers", named, ["pert_iname", *condition], "identifiers of one compound lie in several parts"),
+    findings = [
+        _torn(rows, [name for name in WELL if name in rows], "wells") if "well" in rows else None,
+        _torn(rows, ["broad_sample", *condition], "replicates"),
+        _torn(guides, ["gene", *condition], "guides"),
+        _torn(named, ["pert_iname", *condition], "identifiers"),
+        _leaking_targets(rows) if task == "gene-compound" else None,
     ]
-    findings = [_torn(table, by, rule, detail) for rule, table, by, detail in rules if "well" in by or rule != "wells"]
-    if task == "gene-compound":
-        findings.append(_leaking_targets(rows))
-    return pd.concat(findings, ignore_index=True)
+    return pd.concat([found for found in findings if found is not None], ignore_index=True)
 
 
-def check_split_file(path: Path, screen: Screen, task: str = "gene-compound") -> pd.DataFrame:
-    """`check_split` of a CSV file of one's own."""
-    return check_split(pd.read_csv(path, dtype=str, keep_default_na=False), well_annotations(screen), task)
+def check_split_file(path: Path, wells: pd.DataFrame, task: str = "gene-compound") -> pd.DataFrame:
+    """`check_split` of a file of one's own: CSV, TSV, or parquet. Its columns may be called as in profiles
+    (Metadata_Plate).
+    """
+    try:
+        if path.suffix == ".parquet":
+            split = pd.read_parquet(path)
+        else:
+            split = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a table (CSV, TSV or parquet): {error}") from None
+    return check_split(split.rename(columns=_plain_name), wells, task)
+
+
+def as_text(found: pd.DataFrame, task: str) -> str:
+    """What `check_split` found, for a terminal: a line a rule, and below it what breaks it."""
+    lines = []
+    for rule in RULES if task == "gene-compound" else [rule for rule in RULES if rule != "targets"]:
+        broken = found[found["rule"] == rule]
+        lines.append(f"{rule}: " + (f"{len(broken)} found: {RULES[rule]}" if len(broken) else "kept"))
+        lines += [f"  {row.item} ({row.parts}){row.detail and ': '}{row.detail}" for row in broken.itertuples()]
+    if (found["rule"] == "targets").any():
+        lines.append("Where reagents and compounds lie apart by design, check the split with --task representation.")
+    return "\n".join(lines)
+
+
+def _plain_name(column: object) -> str:
+    """Metadata_Plate -> plate."""
+    return str(column).removeprefix("Metadata_").lower()
+
+
+def _parted(split: pd.DataFrame) -> pd.DataFrame:
+    """The split, each row once; cells of a well are many equal ones."""
+    if "part" not in split:
+        raise ConfigError(f"A split needs a column part; this one has {', '.join(map(str, split))}.")
+    used = [name for name in ("part", "broad_sample", *WELL, *CONDITION, *KINDS) if name in split]
+    rows = split[used].drop_duplicates(ignore_index=True)
+    rows = rows.astype(object).where(rows.notna(), "").astype(str)
+    if (rows["part"] == "").any():
+        raise ConfigError(f"{(rows['part'] == '').sum()} rows of the split have no part. Give them one, or drop them.")
+    if rows["part"].nunique() < 2:
+        raise ConfigError(f"All rows of the split are in one part, {rows['part'].iloc[0]}: nothing is split.")
+    return rows
 
 
 def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     """The split's rows, one a sample, with what the screen says of it; empty wells left out."""
-    known = wells.rename(columns=lambda name: name.removeprefix("Metadata_").replace("Batch", "batch"))
-    known = known.rename(columns={"Plate": "plate", "Well": "well"})
-    if "part" not in split:
-        raise ConfigError(f"A split needs a column part; this one has {', '.join(map(str, split))}.")
+    known = pd.DataFrame({_plain_name(name): text_of(wells, name) for name in (*REQUIRED, *OPTIONAL)}, dtype=object)
     kinds = [name for name in KINDS if name in split]
     if "broad_sample" not in split and kinds:
         others = [name for name in split if name in ("part", *CONDITION)]
@@ -127,11 +171,11 @@ def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["broad_sample"] != ""].reset_index(drop=True)
 
 
-def _torn(rows: pd.DataFrame, by: list[str], rule: str, detail: str) -> pd.DataFrame:
+def _torn(rows: pd.DataFrame, by: list[str], rule: str) -> pd.DataFrame:
     parts = rows.groupby(by)["part"].agg(lambda values: ", ".join(sorted(set(values))))
-    torn = parts[parts.str.contains(", ", regex=False)]
+    torn = parts[rows.groupby(by)["part"].nunique() > 1]
     items = [" ".join(map(str, item)) if isinstance(item, tuple) else str(item) for item in torn.index]
-    return pd.DataFrame({"rule": rule, "item": items, "parts": torn.to_numpy(), "detail": detail}, dtype=object)
+    return pd.DataFrame({"rule": rule, "item": items, "parts": torn.to_numpy(), "detail": ""}, dtype=object)
 
 
 def _leaking_targets(rows: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +195,7 @@ def _leaking_targets(rows: pd.DataFrame) -> pd.DataFrame:
             "rule": "targets",
             "item": [sample for sample, _ in leaks],
             "parts": [part for _, part in leaks],
-            "detail": [f"lists genes of another part: {', '.join(genes)}" for genes in leaks.values()],
+            "detail": [", ".join(genes) for genes in leaks.values()],
         },
         dtype=object,
     )

@@ -6,6 +6,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.scores.annotations import well_annotations
 from pipeline.scores.splits import (
+    as_text,
     check_split,
     check_split_file,
     gene_compound_split,
@@ -92,11 +93,62 @@ def test_cells_of_one_well_in_two_parts_are_found(wells):
 
 def test_a_split_of_another_screen_is_refused(wells):
     with pytest.raises(ConfigError, match="not of this screen"):
-        check_split(pd.DataFrame({"broad_sample": ["BRD-nonsense"], "part": ["train"]}), wells)
+        check_split(pd.DataFrame({"broad_sample": ["BRD-nonsense"] * 2, "part": ["train", "test"]}), wells)
 
 
-def test_splits_are_written_as_files(cpjump1, tmp_path):
+def test_splits_are_written_as_files(cpjump1, wells, tmp_path):
     paths = write_splits(cpjump1, tmp_path)
     assert [len(pd.read_csv(path)) for path in paths] == [3276, 320]
-    assert len(check_split_file(paths[0], cpjump1, task="representation")) == 0
-    assert (check_split_file(paths[1], cpjump1)["rule"] == "targets").sum() == 53
+    assert len(check_split_file(paths[0], wells, task="representation")) == 0
+    assert (check_split_file(paths[1], wells)["rule"] == "targets").sum() == 53
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_file_of_cells_may_be_named_as_in_profiles(wells, tmp_path, suffix):
+    cells = wells.loc[[0, 0, 1, 2, 2], ["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]]
+    cells = cells.assign(part=["train", "test", "train", "test", "test"], Nuclei_Area=1.5)
+    path = tmp_path / f"split.{suffix}"
+    if suffix == "parquet":
+        cells.to_parquet(path, index=False)
+    else:
+        cells.to_csv(path, index=False, sep="\t" if suffix == "tsv" else ",")
+    found = check_split_file(path, wells, task="representation")
+    assert found.loc[found["rule"] == "wells", "item"].tolist() == [" ".join(cells.iloc[0, :3])]
+    text = as_text(found, "representation")
+    assert "wells: 1 found: cells of one well lie in several parts" in text
+    assert "guides: kept" in text
+    assert "targets" not in text
+
+
+def test_annotated_profiles_say_what_is_in_the_wells(profiles, cpjump1):
+    split = gene_compound_split(cpjump1)
+    assert len(check_split(split, profiles)) == len(check_split(split, well_annotations(cpjump1)))
+
+
+def test_a_leak_names_the_compound_the_gene_and_where_it_lies(wells):
+    reagents = wells[wells["Metadata_modality"] == "orf"].drop_duplicates("Metadata_broad_sample")
+    reagents = reagents.set_index("Metadata_gene")
+    compound = wells[wells["Metadata_target_list"] == "HCK|RET"].iloc[0]
+    home, other = "HCK", "RET"
+    split = pd.DataFrame(
+        {
+            "broad_sample": [compound["Metadata_broad_sample"], *reagents.loc[[home, other], "Metadata_broad_sample"]],
+            "part": ["train", "train", "test"],
+        }
+    )
+    found = check_split(split, wells)
+    assert found.to_numpy().tolist() == [["targets", compound["Metadata_broad_sample"], "train", f"{other} (test)"]]
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"), [(["train", "train"], "nothing is split"), (["train", ""], "1 rows of the split have no part")]
+)
+def test_a_split_without_parts_is_refused(wells, parts, why):
+    samples = [name for name in wells["Metadata_broad_sample"].unique() if name][:2]
+    with pytest.raises(ConfigError, match=why):
+        check_split(pd.DataFrame({"broad_sample": samples, "part": parts}), wells)
+
+
+def test_a_file_that_is_no_table_is_refused(wells, tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        check_split_file(tmp_path / "absent.csv", wells)
