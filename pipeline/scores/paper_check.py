@@ -1,26 +1,26 @@
 """Every published number of CPJUMP1 beside ours: in mode `published`, which should reproduce it, and in `correct`.
 
-Each table of the screen's `published` folder has a function here that gives, for each of its numbers, where ours
-stands, how far the two may lie apart (the authors' nulls had no seed, and their own runs differ), and which defect of
-the published computation moves the number in mode `correct`.
+`published_numbers` says where each number stands in ours, on which conditions it rests, how far the two may lie apart,
+and which defect of the published computation moves it in mode `correct`.
+
+All published numbers rest on the 40 primary plates alone; other plates are left aside here. A number resting on a
+condition that is not whole in the profiles is not computable, and neither agrees nor disagrees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config import Screen
 from pipeline.errors import ConfigError
+from pipeline.scores.annotations import primary_plates, well_annotations
 from pipeline.scores.load import load_profiles
-from pipeline.scores.significance import fraction_retrieved
-from pipeline.scores.splits import gene_compound_split, representation_split
+from pipeline.scores.published_numbers import NUMBERS, Number, Tables
 from pipeline.scores.tasks import run_task
+from pipeline.scores.wells import Condition, conditions, text_of
 from pipeline.storage import Location
 
 #: The tasks whose numbers are published.
@@ -32,7 +32,6 @@ CHECKED = (
     "directionality",
     "t_tests",
     "counts",
-    "polypharmacology",
 )
 
 COLUMNS = [
@@ -43,70 +42,119 @@ COLUMNS = [
     "difference",
     "tolerance",
     "agrees",
+    "why_not",
     "ours_correct",
     "why_tolerance",
     "why_correct",
 ]
 
-Tables = Mapping[str, pd.DataFrame]
+#: Share of a plate's wells that profiles may lack: a few without cells move numbers within their tolerance.
+LACKING = 0.02
 
-
-@dataclass(frozen=True)
-class Number:
-    """One published number. `of(tables)`: ours, from the score tables of one mode."""
-
-    item: str
-    theirs: float
-    of: Callable[[Tables], float]
-    tolerance: float
-    why_tolerance: str
-    why_correct: str = ""
+_PLATE = ["Metadata_Batch", "Metadata_Plate"]
 
 
 def paper_check(
     profiles: Location | str | pd.DataFrame, screen: Screen, seed: int = 0, null_size: int = 100_000
 ) -> pd.DataFrame:
-    """One row a published number, with COLUMNS. NaN in `ours`: these profiles hold nothing it could come from.
+    """One row a published number, with COLUMNS. `agrees` is None where `why_not` says why it is not computable.
 
-    profiles: a folder or URL in the gallery's layout, or loaded profiles.
+    profiles: a folder or URL in the gallery's layout, or loaded profiles. Raises `ConfigError` where they hold no whole
+    condition of the screen's primary plates.
     """
     if screen.published is None:
         raise ConfigError(f"Screen {screen.name} names no folder with published numbers. cpjump1 has one.")
+    numbers = {
+        name: list(of_table(pd.read_csv(screen.published / f"{name}.csv", keep_default_na=False), screen))
+        for name, of_table in NUMBERS.items()
+    }
     table = profiles if isinstance(profiles, pd.DataFrame) else load_profiles(profiles, screen)
+    lacks = lacking(table, screen)
+    if all(lacks.values()):
+        raise ConfigError(
+            f"No published number can be computed from these profiles: of {screen.name}'s {len(lacks)} conditions none "
+            f"is whole, e.g. {next(iter(lacks.values()))}. Give profiles of all primary plates of a condition."
+        )
+    whole = [condition for condition, why in lacks.items() if not why]
+    table = table[np.logical_or.reduce([condition.rows(table) for condition in whole])].reset_index(drop=True)
     scores = {mode: _score(table, mode, seed, null_size) for mode in ("published", "correct")}
     rows = []
-    for name, numbers in TABLES.items():
-        for number in numbers(pd.read_csv(screen.published / f"{name}.csv", keep_default_na=False), screen):
-            ours, correct = (_lookup(number, scores[mode]) for mode in ("published", "correct"))
-            rows.append(
-                {
-                    "table": name,
-                    "item": number.item,
-                    "theirs": number.theirs,
-                    "ours": ours,
-                    "difference": ours - number.theirs,
-                    "tolerance": number.tolerance,
-                    "agrees": bool(abs(ours - number.theirs) <= number.tolerance),
-                    "ours_correct": correct,
-                    "why_tolerance": number.why_tolerance,
-                    "why_correct": number.why_correct,
-                }
-            )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    for name, number in ((name, number) for name, listed in numbers.items() for number in listed):
+        why_not = _why_not(number, lacks)
+        ours, correct = (np.nan if why_not else _lookup(number, scores[mode]) for mode in ("published", "correct"))
+        if not why_not and np.isnan(ours):
+            why_not = "these profiles give no such row, e.g. no class to take a fraction of"
+        rows.append(
+            {
+                "table": name,
+                "item": number.item,
+                "theirs": number.theirs,
+                "ours": ours,
+                "difference": ours - number.theirs,
+                "tolerance": number.tolerance,
+                "agrees": None if why_not else bool(abs(ours - number.theirs) <= number.tolerance),
+                "why_not": why_not,
+                "ours_correct": correct,
+                "why_tolerance": number.why_tolerance,
+                "why_correct": number.why_correct,
+            }
+        )
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"agrees": object})
+
+
+def lacking(profiles: pd.DataFrame, screen: Screen) -> dict[Condition, str]:
+    """Each condition of the screen's primary plates, and what of it is not in the profiles; "" if it is whole."""
+    wells = well_annotations(screen).merge(primary_plates(screen)[_PLATE], on=_PLATE)
+    wells = wells[wells["Metadata_broad_sample"] != ""]
+    key = [*_PLATE, "Metadata_Well"]
+    here = pd.MultiIndex.from_arrays([text_of(profiles, name) for name in key])
+    wells = wells.assign(here=pd.MultiIndex.from_frame(wells[key]).isin(here))
+    found = {}
+    for condition in conditions(wells):
+        plates = wells[condition.rows(wells)].groupby("Metadata_Plate")["here"].agg(["sum", "size"])
+        absent, part = plates[plates["sum"] == 0], plates[plates["sum"].between(1, (1 - LACKING) * plates["size"])]
+        name = " ".join(part for part in condition if part)
+        if len(absent):
+            found[condition] = f"{len(absent)} of {len(plates)} plates of {name} are not there"
+        elif len(part):
+            first = part.iloc[0]
+            found[condition] = f"{name}: plate {part.index[0]} has {first['sum']} of {first['size']} wells"
+        else:
+            found[condition] = ""
+    return found
+
+
+def verdict(check: pd.DataFrame) -> tuple[str, bool]:
+    """How many numbers agree, disagree, and cannot be computed; whether none disagrees."""
+    computable = check[check["why_not"] == ""]
+    agree = int(computable["agrees"].sum())
+    text = f"{agree} of {len(computable)} computable numbers agree; {len(check) - len(computable)} are not computable."
+    return text, agree == len(computable)
 
 
 def as_text(check: pd.DataFrame) -> str:
     """The check for a terminal: per table its numbers, and once each reason."""
     parts = []
     for name, table in check.groupby("table", sort=False):
-        found = table["ours"].notna()
-        left_out = f", {(~found).sum()} cannot be had from these profiles" if not found.all() else ""
-        parts.append(f"{name}: {table['agrees'].sum()} of {found.sum()} agree{left_out}")
-        shown = table[["item", "theirs", "ours", "tolerance", "agrees", "ours_correct"]]
-        parts.append(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-        for why in ("why_tolerance", "why_correct"):
-            parts += [f"  {reason}" for reason in table[why].unique() if reason]
-    return "\n".join(parts)
+        parts.append(f"{name}: {verdict(table)[0]}")
+        table = table.assign(agrees=table["agrees"].map({True: "yes", False: "NO"}).fillna("not computable"))
+        shown = table[["item", "theirs", "ours", "tolerance", "agrees", "ours_correct"]].rename(
+            columns={"ours": "ours, published", "ours_correct": "ours, correct"}
+        )
+        parts.append(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"))
+        for why, opening in (("why_tolerance", "tolerance"), ("why_correct", ""), ("why_not", "not computable")):
+            parts += [f"  {opening}{opening and ': '}{reason}" for reason in table[why].unique() if reason]
+        parts.append("")
+    return "\n".join([*parts, f"In all: {verdict(check)[0]}"])
+
+
+def _why_not(number: Number, lacks: Mapping[Condition, str]) -> str:
+    needed = [
+        condition
+        for condition in lacks
+        if any(all(getattr(condition, name) == value for name, value in parts.items()) for parts in number.needs)
+    ]
+    return "; ".join(lacks[condition] for condition in needed if lacks[condition])
 
 
 def _score(profiles: pd.DataFrame, mode: str, seed: int, null_size: int) -> dict[str, pd.DataFrame]:
@@ -121,214 +169,3 @@ def _lookup(number: Number, tables: Tables) -> float:
         return float(number.of(tables))
     except (KeyError, IndexError):
         return np.nan
-
-
-def _one(table: pd.DataFrame, column: str, **where: object) -> float:
-    """The value in the one row with these values; KeyError without such a row."""
-    chosen = table[np.logical_and.reduce([table[name] == value for name, value in where.items()])]
-    if len(chosen) != 1:
-        raise KeyError(where)
-    return chosen[column].iloc[0]
-
-
-def _fraction(task: str, **where: object) -> Callable[[Tables], float]:
-    return lambda tables: _one(fraction_retrieved(tables[task]), "fraction_retrieved", **where)
-
-
-def _n_classes(task: str, **where: object) -> Callable[[Tables], float]:
-    return lambda tables: _one(fraction_retrieved(tables[task]), "n_classes", **where)
-
-
-def _classes(n: int, classes: float) -> float:
-    """So many classes of n, and the rounding of a fraction printed with three digits."""
-    return classes / n + 0.0005
-
-
-RUN_NOISE = "unseeded null: the authors' own runs differ by one class"
-FILTER_NOISE = "unseeded null in the activity filter: the authors' own runs differ by up to two classes"
-Q_ORDER = "correct: BH over queries, then geometric mean of q; p counts null >= AP"
-STRICT = "correct: with one positive a perfect match has p 1/(candidates), where a strict count gives 1e-5"
-DUPLICATES = "correct: published ranks every true pair against itself, as positive and as negative"
-
-
-def _fig4a(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    for row in _rows(published):
-        where = {"modality": row.modality, "cell_type": row.cell_type, "timepoint": row.timepoint}
-        tolerance = _classes(row.n_perturbations, 1)
-        yield Number(
-            _words(where), row.fraction_retrieved, _fraction("detection", **where), tolerance, RUN_NOISE, Q_ORDER
-        )
-
-
-def _extended_data_fig1(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    for row in _rows(published):
-        where = {"modality": row.modality, "cell_type": row.cell_type, "timepoint": row.timepoint}
-        tolerance = _classes(row.n_groups, 1)
-        if row.well_position in ("same", "different"):
-            of = _fraction("positions", position=row.well_position, **where)
-        else:
-            of = _fraction("detection", **where)
-        why = f"{STRICT}; its classes are 160 perturbations, not 320 wells" if row.well_position == "same" else Q_ORDER
-        yield Number(
-            f"{row.well_position} position, {_words(where)}", row.fraction_retrieved, of, tolerance, RUN_NOISE, why
-        )
-
-
-def _fig4b(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    for row in _rows(published):
-        where = {"modality": row.modality, "cell_type": row.cell_type, "timepoint": row.timepoint}
-        yield Number(f"genes, {_words(where)}", row.n_targets, _n_classes("sisters", **where), 2, FILTER_NOISE, Q_ORDER)
-        of, tolerance = _fraction("sisters", **where), _classes(row.n_targets, 2)
-        yield Number(f"fraction, {_words(where)}", row.fraction_retrieved, of, tolerance, FILTER_NOISE, STRICT)
-
-
-def _fig4c(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    for row in _rows(published):
-        where = {
-            "modality": row.genetic_modality,
-            "cell_type": row.cell_type,
-            "compound_timepoint": row.compound_timepoint,
-            "gene_timepoint": row.genetic_timepoint,
-        }
-        yield Number(
-            f"genes, {_words(where)}", row.n_targets, _n_classes("gene_compound", **where), 2, FILTER_NOISE, Q_ORDER
-        )
-        yield Number(
-            f"fraction, {_words(where)}",
-            row.fraction_retrieved,
-            _fraction("gene_compound", **where),
-            _classes(row.n_targets, 2),
-            f"{FILTER_NOISE}; tied pairs fall either way in lists above 16",
-            f"{DUPLICATES}; {STRICT}",
-        )
-
-
-def _supp_table2(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    for row in _rows(published):
-        *parts, cell_type = row.condition.split("_")
-        condition = "_".join(parts[:2]) + ("-" + "_".join(parts[2:]) if len(parts) > 2 else "")
-        filtered = row.task != "replicate retrieval"
-        of = _value("counts", "n_classes", task=row.task, condition=condition, cell_type=cell_type)
-        low, high = sorted((row.n_719b4800, row.n_09bc1509))
-        why = FILTER_NOISE if filtered else "the layout alone decides"
-        item = f"{row.task}, {condition}, {cell_type}"
-        yield Number(item, (low + high) / 2, of, (high - low) / 2 + 2 * filtered, why, Q_ORDER if filtered else "")
-
-
-def _t_tests(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    # Rounding of the profiles; the activity filter; coins for tied pairs.
-    shares = {"perturbation detection": 0.001, "within-type matching": 0.03, "gene-compound matching": 0.1}
-    for row in _rows(published):
-        title, is_pair = row.test.removesuffix(" vs 0"), " vs " in row.condition
-        test = "crispr vs orf gene-compound matching" if is_pair else f"{title} vs chance"
-        of = _value("t_tests", "statistic", test=test, condition=row.condition, cell_type=row.cell_type)
-        share = 0.15 if is_pair else shares[title]
-        why = (
-            "the lists differ in length, and with it the AP by chance" if is_pair else "mAP is positive by construction"
-        )
-        tolerance = max(abs(row.statistic) * share, 0.3 * is_pair)
-        noise = FILTER_NOISE if share > 0.01 else "rounded profiles"
-        why = f"correct: against the AP by chance; published tests against 0, and {why}"
-        yield Number(f"{test}, {row.condition}, {row.cell_type}", row.statistic, of, tolerance, noise, why)
-
-
-def _fig5(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    for row in _rows(published):
-        is_5a = row.figure.startswith("5a")
-        comparison = "orf-crispr" if is_5a else f"compound-{row.genetic_perturbation.lower()}"
-        where = {"comparison": comparison, "cell_type": row.cell_type, "gene_timepoint": "all"}
-        why = (
-            "correct: ORF-CRISPR pairs themselves; published printed the numbers of compound-gene pairs"
-            if is_5a
-            else "correct: the null leaves out a compound's other targets and counts a compound once"
-        )
-        numbers = {
-            "n": (row.n, 0),
-            "n_below": (row.n_le_5th_percentile, 2),
-            "n_above": (row.n_ge_95th_percentile, 2),
-            "odds_ratio": (row.fisher_odds_ratio, 0.05),
-        }
-        for column, (theirs, tolerance) in numbers.items():
-            of = _value("directionality", column, **where)
-            item = f"{row.figure}, {comparison}, {row.cell_type}, {column}"
-            yield Number(item, theirs, of, tolerance, "no chance in it; profiles rounded to five digits", why)
-
-
-def _top_pairs(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    pair = ["cell_type", "genetic_perturbation", "pert_iname", "gene"]
-    published = published.assign(
-        order=np.where(published["list"] == "top10", -published["cosine"], published["cosine"])
-    )
-    published["nth"] = published.sort_values("order").groupby(["list", *pair]).cumcount()
-    for row in _rows(published):
-        item = f"{row.list}, {row.cell_type} {row.genetic_perturbation} {row.pert_iname} {row.gene}, {row.nth + 1}."
-        yield Number(item, row.cosine, _nth_cosine(row), 0.002, "no chance in it; profiles rounded to five digits")
-
-
-def _nth_cosine(row: Any) -> Callable[[Tables], float]:
-    """The n-th largest (of a bottom list: smallest) cosine of a compound and a gene over combinations of times."""
-
-    def find(tables: Tables) -> float:
-        pairs = tables["directionality_pairs"]
-        comparison = f"compound-{row.genetic_perturbation.lower()}"
-        mine = (pairs["comparison"] == comparison) & (pairs["cell_type"] == row.cell_type)
-        mine &= (pairs["pert_iname"] == row.pert_iname) & (pairs["label"] == row.gene)
-        return pairs.loc[mine, "cosine"].sort_values(ascending=row.list != "top10").iloc[row.nth]
-
-    return find
-
-
-def _polypharmacology(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
-    for row in _rows(published):
-        of = _value("polypharmacology", "count", quantity=row.quantity, value=row.value)
-        yield Number(f"{row.quantity}: {row.value}", row.count, of, 0, "the target lists alone decide")
-
-
-def _dataset_splits(published: pd.DataFrame, screen: Screen) -> Iterator[Number]:
-    rows, pairs = representation_split(screen), gene_compound_split(screen)
-    for row in _rows(published):
-        if row.split == "representation learning":
-            ours = ((rows["cell_type"] == row.cell_type) & (rows["part"] == row.part)).sum()
-        else:
-            chosen = pairs[pairs["part"] == row.part]
-            ours = len(chosen) if row.split.endswith("rows") else chosen["gene"].nunique()
-        yield Number(f"{row.split}, {row.cell_type}, {row.part}", row.n, _just(ours), 0, "the layout decides")
-
-
-def _split_genes(published: pd.DataFrame, screen: Screen) -> Iterator[Number]:
-    ours = set(gene_compound_split(screen)["gene"])
-    shared = len(ours & set(published["gene"])) if len(ours) == len(published) else len(ours)
-    yield Number("genes of the screen in the published split", len(published), _just(shared), 0, "the layout decides")
-
-
-def _value(stem: str, column: str, **where: object) -> Callable[[Tables], float]:
-    return lambda tables: _one(tables[stem], column, **where)
-
-
-def _just(value: float) -> Callable[[Tables], float]:
-    return lambda _: value
-
-
-def _rows(published: pd.DataFrame) -> Iterator[Any]:
-    for row in published.to_dict("records"):
-        yield SimpleNamespace(**{str(name): value for name, value in row.items()})
-
-
-def _words(where: Mapping[str, object]) -> str:
-    return " ".join(map(str, where.values()))
-
-
-#: Published table -> its numbers.
-TABLES: dict[str, Callable[[pd.DataFrame, Screen], Iterator[Number]]] = {
-    "fig4a_fraction_retrieved": _fig4a,
-    "extended_data_fig1_fraction_retrieved": _extended_data_fig1,
-    "fig4b_fraction_retrieved": _fig4b,
-    "fig4c_fraction_retrieved": _fig4c,
-    "fig5_directionality": _fig5,
-    "top_gene_compound_pairs": _top_pairs,
-    "t_tests": _t_tests,
-    "supp_table2_counts": _supp_table2,
-    "polypharmacology_recomputed": _polypharmacology,
-    "dataset_splits": _dataset_splits,
-    "gene_compound_split_genes": _split_genes,
-}
