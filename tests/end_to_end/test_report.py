@@ -58,3 +58,13 @@ def test_its_links_lead_to_tables_that_are_there(page: Page, scored: Path) -> No
 def test_nothing_is_wider_than_the_page(page: Page) -> None:
     page.set_viewport_size({"width": 1100, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 1100
+
+
+def test_a_print_cuts_nothing_off(page: Page) -> None:
+    page.set_viewport_size({"width": 718, "height": 1047})  # A4 within its margins, at 96 dpi
+    page.emulate_media(media="print")
+    cut = page.eval_on_selector_all(
+        "body *", "all => all.filter(e => e.getBoundingClientRect().right > 719).map(e => e.outerHTML.slice(0, 80))"
+    )
+    page.emulate_media(media="screen")
+    assert cut == []
