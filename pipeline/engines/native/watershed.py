@@ -15,7 +15,7 @@ from numba import njit
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.keys import sort_keys
 
-LOW = np.uint64(0xFFFFFFFF)
+LOW, ONE = np.uint64(0xFFFFFFFF), np.uint64(1)
 #: the 8 neighbours (dy, dx) in the order in which they enter the queue: nearer ones first, then raster order
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -97,17 +97,18 @@ def key_of(rank: np.ndarray, pixel: int, width: int, time: int):
 
 
 @njit(nogil=True, inline="always")
-def is_before(one, other, n_seeds):
-    """Whether a key leaves the queue before another; seeds of the same rank do not."""
-    return one < other and ((other & LOW) >= n_seeds or (one >> np.uint64(32)) != (other >> np.uint64(32)))
+def order_of(key, n_seeds):
+    """What decides when a key leaves the queue: without the time, if it is a seed's."""
+    return key if (key & LOW) >= np.uint64(n_seeds) else key & ~LOW
 
 
 @njit(nogil=True, inline="always")
 def push(keys: np.ndarray, size: int, key, n_seeds: int) -> int:
+    order = order_of(key, n_seeds)
     child = size
     while child > 0:
         parent = (child - 1) >> 1
-        if not is_before(key, keys[parent], n_seeds):
+        if order >= order_of(keys[parent], n_seeds):
             break
         keys[child] = keys[parent]
         child = parent
@@ -118,22 +119,18 @@ def push(keys: np.ndarray, size: int, key, n_seeds: int) -> int:
 @njit(nogil=True, inline="always")
 def pop(keys: np.ndarray, size: int, n_seeds: int) -> int:
     size -= 1
-    if size == 0:
-        return 0
     key = keys[size]
-    hole = 0
+    order = order_of(key, n_seeds)
+    hole, end = np.uint64(0), np.uint64(size)  # unsigned indices need no test for one from the end
     while True:
-        child = 2 * hole + 1
-        if child >= size:
+        child = hole + hole + ONE
+        if child >= end:
             break
-        smallest, to = key, hole
-        if is_before(keys[child], smallest, n_seeds):
-            smallest, to = keys[child], child
-        if child + 1 < size and is_before(keys[child + 1], smallest, n_seeds):
-            to = child + 1
-        if to == hole:
+        if child + ONE < end:  # added, not asked: which child comes first cannot be guessed
+            child += np.uint64(order_of(keys[child + ONE], n_seeds) < order_of(keys[child], n_seeds))
+        if order <= order_of(keys[child], n_seeds):
             break
-        keys[hole] = keys[to]
-        hole = to
+        keys[hole] = keys[child]
+        hole = child
     keys[hole] = key
     return size
