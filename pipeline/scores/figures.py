@@ -1,16 +1,20 @@
 """The paper's figures drawn from score tables: Figs. 2, 4a to c, 5a and b, Extended Data Figs. 1 and 2.
 
 Each function takes the table it shows and returns a matplotlib Figure; nothing is computed here that a table does not
-hold, so the numbers behind every figure are beside it.
+hold, so the numbers behind every figure are beside it (`tables_of`).
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from pipeline.scores.directionality import POOLED
@@ -19,16 +23,23 @@ from pipeline.scores.directionality import POOLED
 COLOURS = {"compound": "#0072B2", "crispr": "#D55E00", "orf": "#009E73"}
 OTHER, NULL = "#CC79A7", "#BBBBBB"
 
+#: Time point of a compound -> its marker.
+TIMES = {"short": "o", "long": "^"}
+
 #: The order of boxes within a modality.
 ORDER = {"short": 0, "long": 1, "same": 2, "different": 3}
+
+#: How modalities are written.
+WORDS = {"crispr": "CRISPR", "orf": "ORF"}
 
 #: The pairs highlighted in Fig. 2.
 HIGHLIGHTED = ("CDC25A", "LPAR1", "PLK1", "AURKB")
 
 
 def figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
-    """Every figure these tables allow, by name."""
+    """Every figure these tables allow, by name. Conditions of secondary plates are in the tables alone."""
     drawn: dict[str, Figure] = {}
+    tables = {name: table if name == "umap" else _main_conditions(table) for name, table in tables.items()}
     for name, draw in (
         ("detection", detection_figure),
         ("positions", positions_figure),
@@ -50,31 +61,50 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     return drawn
 
 
+def tables_of(figure: str) -> list[str]:
+    """The score tables that hold the numbers of a figure, by the figure's name."""
+    if figure == "directionality":
+        return ["directionality", "directionality_pairs", "directionality_null"]
+    if figure.startswith("gene_") and figure != "gene_compound":
+        return ["directionality_pairs"]
+    return ["umap"] if figure.startswith("umap_") else [figure]
+
+
+def as_svg(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes each time; clouds of points in it are pixels."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "pipeline"}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", dpi=200, metadata={"Date": None})
+    return buffer.getvalue()
+
+
 def detection_figure(detection: pd.DataFrame) -> Figure:
     """As Fig. 4a: mAP of each perturbation by modality and time point, a panel a cell type."""
-    return _boxes(detection, ["modality", "timepoint"], "Perturbation detection", "mAP of replicates against controls")
+    return _boxes(detection, {"modality": "", "timepoint": ""}, "Perturbation detection", "mAP of replicates")
 
 
 def sisters_figure(sisters: pd.DataFrame) -> Figure:
     """As Fig. 4b: mAP of each gene among perturbations of one modality."""
-    return _boxes(sisters, ["modality", "timepoint"], "Sister matching", "mAP of perturbations of one gene")
+    return _boxes(sisters, {"modality": "", "timepoint": ""}, "Sister matching", "mAP within a gene")
 
 
 def gene_compound_figure(gene_compound: pd.DataFrame) -> Figure:
     """As Fig. 4c: mAP of each gene between compounds and reagents, for all combinations of time points."""
-    by = ["modality", "compound_timepoint", "gene_timepoint"]
-    return _boxes(gene_compound, by, "Gene-compound matching", "mAP of compounds and reagents of one gene")
+    by = {"modality": "", "compound_timepoint": "compound ", "gene_timepoint": "reagent "}
+    return _boxes(gene_compound, by, "Gene-compound matching", "mAP of compounds and reagents")
 
 
 def positions_figure(positions: pd.DataFrame) -> Figure:
     """As Extended Data Fig. 1: mAP of replicates in the query's own well position and in other positions."""
-    by = ["modality", "timepoint", "position"]
-    return _boxes(positions, by, "Position effects", "mAP of replicates in the same or another position")
+    by = {"modality": "", "timepoint": "", "position": ""}
+    return _boxes(positions, by, "Replicates in the same and in different well positions", "mAP of replicates")
 
 
 def directionality_figure(summary: pd.DataFrame, pairs: pd.DataFrame, null: pd.DataFrame) -> Figure:
     """As Fig. 5a, b: cosines of pairs of one gene beside the null, with its 5th and 95th percentiles."""
-    rows, columns = sorted(set(summary["cell_type"])), list(dict.fromkeys(summary["comparison"]))
+    rows = sorted(set(summary["cell_type"]))
+    # Genes against genes first, as in the paper.
+    columns = sorted(set(summary["comparison"]), key=lambda name: (name.startswith("compound"), name))
     figure = Figure(figsize=(3.2 * len(columns) + 0.6, 3.4 * len(rows) + 0.6), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False, sharey=True)
     for row, cell_type in enumerate(rows):
@@ -84,12 +114,13 @@ def directionality_figure(summary: pd.DataFrame, pairs: pd.DataFrame, null: pd.D
             if not len(total) or "threshold_low" not in total:
                 continue
             _violin(axes[row, column], total.iloc[0], _where(pairs, **here)["cosine"], _where(null, **here))
-            axes[row, column].set_title(f"{comparison}, {cell_type}", fontsize=10)
+            axes[row, column].set_title(f"{_word(comparison)}, {cell_type}", fontsize=10)
     reach = max(pairs["cosine"].abs().max(), null.loc[null["count"] > 0, "to"].abs().max()) + 0.05
     for panel in axes[:, 0]:
         panel.set_ylabel("Cosine similarity")
         panel.set_ylim(-reach, reach)
-    _name(figure, "Directionality of pairs of one gene", summary)
+    title = "Directionality of pairs of one gene; lines: 5th and 95th percentile of the pairs of different genes"
+    _name(figure, title, summary)
     return figure
 
 
@@ -107,58 +138,90 @@ def gene_figure(pairs: pd.DataFrame, gene: str) -> Figure:
     for panel, cell_type in zip(axes, cells, strict=True):
         for shift, comparison in enumerate(comparisons):
             points = mine[(mine["cell_type"] == cell_type) & (mine["comparison"] == comparison)]
-            at = np.array([compounds.index(names[i]) for i in points.index]) + 0.24 * (
-                shift - (len(comparisons) - 1) / 2
-            )
+            at = np.array([compounds.index(names[i]) for i in points.index], dtype=float)
+            at += 0.3 * (shift - (len(comparisons) - 1) / 2)
             modality = comparison.removeprefix("compound-")
-            panel.scatter(at, points["cosine"], s=22, color=COLOURS.get(modality, OTHER), label=modality.upper())
+            for time, marker in TIMES.items():
+                mine_then = (points["compound_timepoint"] == time).to_numpy()
+                panel.scatter(
+                    at[mine_then],
+                    points.loc[mine_then, "cosine"],
+                    s=26,
+                    marker=marker,
+                    color=COLOURS.get(modality, OTHER),
+                    alpha=0.8,
+                    label=f"{_word(modality)}, compound {time}" if mine_then.any() else None,
+                )
         panel.axhline(0, color="0.6", linewidth=0.8)
         panel.set_xticks(range(len(compounds)), compounds, rotation=30, ha="right")
         panel.set_xlim(-0.5, len(compounds) - 0.5)
         panel.set_title(cell_type, fontsize=10)
     axes[0].set_ylabel(f"Cosine to {gene} reagents")
-    axes[-1].legend(frameon=False, fontsize=8)
-    _name(figure, f"Compounds that target {gene}", pairs)
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    _name(figure, f"Compounds that list {gene} and its reagents, a point a combination of time points", pairs)
     return figure
 
 
 def umap_figure(umap: pd.DataFrame, genes: Sequence[str] = HIGHLIGHTED) -> Figure:
-    """As Fig. 2: every well, coloured by modality; wells of the genes and of the compounds that target them marked."""
-    figure = Figure(figsize=(7.6, 6), layout="constrained")
-    panel = figure.subplots()
+    """As Fig. 2: every well, coloured by modality; wells of the genes and of the compounds that list them marked.
+
+    A panel a cell type and time point, all of one embedding; the wells of the other panels are grey.
+    """
+    rows, columns = sorted(set(umap["cell_type"])), sorted(set(umap["timepoint"]), key=lambda time: _order(("", time)))
+    size = 6.0 if len(rows) * len(columns) == 1 else 4.2
+    figure = Figure(figsize=(size * len(columns) + 1.6, size * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
+    for row, cell_type in enumerate(rows):
+        for column, timepoint in enumerate(columns):
+            panel, here = axes[row, column], {"cell_type": cell_type, "timepoint": timepoint}
+            _points(panel, umap[["umap_1", "umap_2"]], s=2, color="0.88")
+            _map(panel, _where(umap, **here), genes)
+            panel.set_xticks([])
+            panel.set_yticks([])
+            panel.set_title(" ".join(part for part in (cell_type, timepoint) if part), fontsize=10)
+    for panel in axes[-1]:
+        panel.set_xlabel("UMAP 1")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("UMAP 2")
+    entries: dict[str, Any] = {}
+    for panel in axes.flat:
+        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    names = sorted(entries, key=lambda name: [name.split(" ")[0] in genes, name])
+    legend = axes[0, -1].legend(
+        [entries[name] for name in names], names, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8
+    )
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_alpha(1)
+            handle.set_sizes([28])
+    _name(figure, "Well profiles", umap)
+    return figure
+
+
+def _map(panel: Axes, umap: pd.DataFrame, genes: Sequence[str]) -> None:
     for modality, points in umap.groupby("modality"):
         colour = COLOURS.get(str(modality), OTHER)
-        panel.scatter(
-            points["umap_1"], points["umap_2"], s=4, color=colour, alpha=0.25, linewidths=0, label=modality or "wells"
-        )
+        _points(panel, points, s=5, color=colour, alpha=0.3, label=_word(str(modality)) or "wells")
     palette = ["#000000", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#8B4513"]
     targets = umap["target_list"].str.split("|")
+    of_compounds = umap["modality"] == "compound"
     for gene, colour in zip(genes, palette, strict=False):
-        for is_compound, marker in ((True, "^"), (False, "o")):
-            mine = (umap["modality"] == "compound") == is_compound
-            mine &= targets.map(lambda listed, gene=gene: gene in listed) if is_compound else umap["gene"] == gene
-            kind = "compound" if is_compound else "reagent"
-            panel.scatter(
-                umap.loc[mine, "umap_1"],
-                umap.loc[mine, "umap_2"],
-                s=26,
-                marker=marker,
-                color=colour,
-                edgecolors="white",
-                linewidths=0.5,
-                label=f"{gene} {kind}" if mine.any() else None,
-            )
-    panel.set_xticks([])
-    panel.set_yticks([])
-    panel.set_xlabel("UMAP 1")
-    panel.set_ylabel("UMAP 2")
-    legend = panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
-    for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
-    what = " ".join(sorted(set(umap["cell_type"]))) + ", " + " and ".join(sorted(set(umap["timepoint"])))
-    _name(figure, f"Well profiles, {what}", umap)
-    return figure
+        listed = of_compounds & targets.map(lambda mine, gene=gene: gene in mine).astype(bool)
+        for mine, marker, kind in (
+            (listed, "^", "listed by compound"),
+            (~of_compounds & (umap["gene"] == gene), "o", "reagent"),
+        ):
+            if mine.any():
+                label, edge = f"{gene} {kind}", {"edgecolors": "white", "linewidths": 0.5}
+                panel.scatter(
+                    "umap_1", "umap_2", data=umap[mine], s=26, marker=marker, color=colour, label=label, **edge
+                )
+
+
+def _points(panel: Axes, points: pd.DataFrame, **look: Any) -> None:
+    """A cloud of thousands: pixels, or a page with them would take minutes to open."""
+    panel.scatter(points["umap_1"], points["umap_2"], linewidths=0, rasterized=True, **look)
 
 
 def variance_figure(variance: pd.DataFrame) -> Figure:
@@ -171,31 +234,41 @@ def variance_figure(variance: pd.DataFrame) -> Figure:
     )
     panel.set_xticks(range(len(groups)), [f"{factor}\n({wells})" for (wells, factor), _ in groups], fontsize=8)
     panel.axhline(0, color="0.6", linewidth=0.8)
-    panel.set_ylabel("Variance explained")
-    _name(figure, "What the variance of features goes with", variance)
+    panel.set_ylabel("Share of a feature's variance\n(less what chance explains)")
+    _name(figure, "Variance of features that goes with row, column, plate, batch and treatment", variance)
     return figure
 
 
-def _boxes(table: pd.DataFrame, by: list[str], title: str, label: str) -> Figure:
-    """Box plots of mAP, a panel a cell type, with the fraction retrieved above each box."""
+def _boxes(table: pd.DataFrame, by: Mapping[str, str], title: str, label: str) -> Figure:
+    """Box plots of mAP, a panel a cell type, with the fraction retrieved above each box, and below it the number of
+    classes. by: column -> what is written before its value.
+    """
     valid = table[table["n_queries"] > 0]
     cells = sorted(set(valid["cell_type"]))
-    keys = sorted({tuple(row) for row in valid[by].itertuples(index=False)}, key=_order)
-    figure = Figure(figsize=(max(3.2, 0.62 * len(keys)) * max(len(cells), 1) + 1, 4.2), layout="constrained")
-    axes = figure.subplots(1, max(len(cells), 1), squeeze=False, sharey=True)[0]
-    for panel, cell_type in zip(axes, cells, strict=False):
-        groups = dict(list(valid[valid["cell_type"] == cell_type].groupby(by)))
+    keys = sorted({tuple(row) for row in valid[[*by]].itertuples(index=False)}, key=_order)
+    # On a page of usual width: panels side by side while they fit, else below each other.
+    n_panels, width = max(len(cells), 1), max(3.2, (0.95 if "compound_timepoint" in by else 0.72) * len(keys))
+    shape = (1, n_panels) if width * n_panels < 10 else (n_panels, 1)
+    figure = Figure(figsize=(width * shape[1] + 1, 3.6 * shape[0] + 0.8), layout="constrained")
+    axes = figure.subplots(*shape, squeeze=False, sharey=True)
+    for panel, cell_type in zip(axes.flat, cells, strict=False):
+        groups = dict(list(valid[valid["cell_type"] == cell_type].groupby([*by])))
         shown = [groups.get(key, valid.iloc[:0]) for key in keys]
         _box(panel, [group["mean_average_precision"] for group in shown], [COLOURS.get(key[0], OTHER) for key in keys])
-        for at, group in enumerate(shown):
+        names = []
+        for at, (key, group) in enumerate(zip(keys, shown, strict=True)):
+            parts = [before + _word(part) for before, part in zip(by.values(), key, strict=True) if part]
+            names.append("\n".join([*parts, f"n = {len(group)}"]))
             if len(group):
                 panel.text(at, 1.04, f"{group['retrieved'].mean():.2f}", ha="center", va="bottom", fontsize=8)
-        names = ["\n".join(part for part in key if part) for key in keys]
-        panel.set_xticks(range(len(keys)), names, fontsize=7.5)
+                chance = group["expected_average_precision"].median()
+                panel.plot([at - 0.38, at + 0.38], [chance, chance], color="#C0261C", linewidth=1.4, zorder=5)
+        panel.set_xticks(range(len(keys)), names, fontsize=7)
         panel.set_title(cell_type, fontsize=10, pad=16)
         panel.set_ylim(-0.02, 1.03)
-    axes[0].set_ylabel(label)
-    _name(figure, f"{title}; above: fraction retrieved (q < 0.05)", table)
+    for panel in axes[:, 0]:
+        panel.set_ylabel(label)
+    _name(figure, f"{title}; above: fraction retrieved (q < 0.05); red: expected by chance", table)
     return figure
 
 
@@ -228,10 +301,28 @@ def _violin(panel: Axes, summary: pd.Series, true: pd.Series, null: pd.DataFrame
         threshold = summary[f"threshold_{name}"]
         panel.axhline(threshold, color="black", linestyle="--", linewidth=0.8)
         share = summary["percent_below" if below else "percent_above"]
-        panel.text(1.48, threshold + (-0.02 if below else 0.02), f"{share:.1f} %", ha="right", va=va, fontsize=8)
-    panel.set_xticks([0, 1], ["different\ngenes", f"same gene\n(n = {int(summary['n'])})"], fontsize=8)
-    panel.set_xlim(-0.55, 1.55)
+        panel.text(2.1, threshold + (-0.01 if below else 0.01), f"{share:.1f} %", ha="right", va=va, fontsize=8)
+    fisher = f"OR {summary['odds_ratio']:.2f}, p = {summary['p']:.1e}"
+    panel.text(0.98, 0.98, fisher, transform=panel.transAxes, ha="right", va="top", fontsize=8)
+    names = [f"{what}\nn = {int(summary[n]):,}" for what, n in (("different\ngenes", "n_null"), ("same\ngene", "n"))]
+    panel.set_xticks([0, 1], names, fontsize=8)
+    panel.set_xlim(-0.55, 2.15)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _word(text: str) -> str:
+    """orf-crispr -> ORF-CRISPR."""
+    return "-".join(WORDS.get(part, part) for part in text.split("-"))
+
+
+def _main_conditions(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the variants of its conditions; where all are variants (doses, say), these are told apart as cells are."""
+    if "variant" not in table:
+        return table
+    variant = table["variant"].fillna("")
+    if (variant == "").any():
+        return table[variant == ""]
+    return table.assign(cell_type=(table["cell_type"] + " " + variant).str.strip())
 
 
 def _where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
@@ -244,5 +335,6 @@ def _order(key: tuple[str, ...]) -> tuple:
 
 
 def _name(figure: Figure, title: str, table: pd.DataFrame) -> None:
-    mode = table["mode"].iloc[0] if len(table) else ""
-    figure.suptitle(f"{title}\nmode: {mode}", fontsize=11)
+    steps = table["steps"].iloc[0] if "steps" in table and len(table) else "none"
+    before = "" if steps == "none" else f"; before the scores: {steps}"
+    figure.suptitle(f"{title}\nmode: {table['mode'].iloc[0] if len(table) else ''}{before}", fontsize=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_a_folder_holds_the_same_bytes_as_a_bucket(
 
 
 def test_a_run_that_was_killed_goes_on_and_leaves_the_same_bytes(
-    finished: Config, config: Callable[..., Config], tmp_path: Path
+    finished: Config, config: Callable[..., Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = config("s3://results/killed", **{"execution.cluster": "local"})
     process = start_run(settings, tmp_path)
@@ -110,9 +111,11 @@ def test_a_run_that_was_killed_goes_on_and_leaves_the_same_bytes(
     for line in process.stderr:
         if "2/8" in line or "3/8" in line:
             break
+    here = open_run(settings.results)
+    show_status(here, Console())  # as somebody else, while the run goes on
+    assert int(re.findall(r"(\d+) measured", capsys.readouterr().out)[0]) >= 2
     process.send_signal(signal.SIGKILL)
     process.wait()
-    here = open_run(settings.results)
     before = {
         (plate, well): here.storage.get(entry.key)
         for plate in here.plates
