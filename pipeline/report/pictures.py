@@ -31,13 +31,13 @@ def plate_heat_map(wells: pd.DataFrame, size: int, largest: float) -> bytes:
     """
     rows, columns = PLATE_FORMATS[size]
     grid = np.full((rows, columns), np.nan)
-    marks: dict[str, list[tuple[int, int]]] = {"x": [], ".": [], "_": []}
+    marks: dict[str, list[tuple[int, int]]] = {"x": [], "o": [], "_": []}
     for well, count, state, why in wells[["Metadata_Well", "n_cells", "state", "why"]].itertuples(index=False):
         row, column = (number - 1 for number in well_position(well))
         if state in ("measured", "no_cells"):
             grid[row, column] = count
         if why:
-            marks[{"failed": "x", "excluded": "_"}.get(state, ".")].append((column, row))
+            marks[{"failed": "x", "excluded": "_"}.get(state, "o")].append((column, row))
     figure, axes = plt.subplots(figsize=(4.4, 4.4 * (rows + 2) / (columns + 5)), layout="constrained")
     axes.set_facecolor("#f4f4f2")
     image = axes.imshow(grid, cmap="viridis", norm=Normalize(0, max(largest, 1)))
@@ -49,10 +49,12 @@ def plate_heat_map(wells: pd.DataFrame, size: int, largest: float) -> bytes:
         range(rows), [well_name(row + 1, 1)[:-2] if rows <= 16 or row % 2 == 0 else "" for row in range(rows)]
     )
     axes.tick_params(labelsize=6, length=0)
+    width = 0.35 * 4.4 * 72 / (columns + 5)  # points: a third of a well
     for style, places in marks.items():
         if places:
             x, y = zip(*places, strict=True)
-            axes.scatter(x, y, marker=style, s=14, c="#888888" if style == "_" else "#c0261c", linewidths=1)
+            edges = {"linewidths": 0.6, "edgecolors": "white"} if style == "o" else {"linewidths": 1.2}
+            axes.scatter(x, y, marker=style, s=width**2, c="#888888" if style == "_" else "#c0261c", **edges)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=6)
     bar.set_label("cells", fontsize=7)
