@@ -183,8 +183,8 @@ def scores(
     more: dict[str, Any] = {"seed": seed, "steps": step or (), "tell": _note}
     tables = scores_command(source, annotated, mode, target, task or (), **more)
     if len(summary := overview(tables)):
-        console.print(summary.to_string(index=False, float_format="%.3g"), highlight=False, soft_wrap=True)
-    console.print(f"{', '.join(sorted(tables))}: written to {out}", highlight=False, soft_wrap=True)
+        _note(summary.to_string(index=False, float_format="%.3g"))
+    _note(f"{', '.join(sorted(tables))}: written to {out}, drawn in {out}/figures")
 
 
 @app.command("paper-check")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
@@ -22,7 +21,7 @@ from pipeline.plan import read_findings
 from pipeline.report.certificate import read_certificate
 from pipeline.report.pictures import common_scale, composite, plate_heat_map
 from pipeline.run_record import Run
-from pipeline.scores.figures import figures
+from pipeline.scores.figures import as_svg, figures, tables_of
 from pipeline.screen import plate_size
 from pipeline.status import STATES, by_plate, well_states
 from pipeline.storage import Storage
@@ -86,6 +85,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         failed_sites=int((wells["sites"] - wells["sites_used"]).clip(lower=0).sum()),
         failures=dict(failures),
     )
+    tables = scores.open_all(run.storage.location)
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -99,11 +99,11 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         troubles=wells[wells["why"] != ""].to_dict("records"),
         findings=read_findings(run.storage).to_dict("records"),
         attempts=_attempts(run),
-        detection=_detected(run),
-        figures=list(_figures(run)),
+        scored=_scored(tables),
+        figures=list(_figures(tables)),
         differences=_differences(run),
         certificate=_certificate(run),
-        tables=_tables(run.storage),
+        files=_files(run.storage),
     )
     run.storage.put(PAGE, page.encode())
     return summary
@@ -202,26 +202,21 @@ def _detection(run: Run) -> pd.DataFrame | None:
         return None
 
 
-def _detected(run: Run) -> list[dict[Hashable, Any]]:
-    """One row a condition: how many perturbations are retrieved, their mAP, the smallest p the design can reach."""
-    table = _detection(run)
-    if table is None:
-        return []
-    summary = scores.fraction_retrieved(table)
-    names = [name for name in summary if name in ("modality", "cell_type", "timepoint", "variant")]
-    precision = table.groupby(names, sort=False)["mean_average_precision"].median().rename("median_map")
-    smallest = table.groupby(names, sort=False)["p_min"].min()
-    rows = summary.merge(precision, on=names).merge(smallest, on=names)
-    return (rows if "variant" in rows else rows.assign(variant="")).to_dict("records")
+def _scored(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict[Hashable, Any]]]:
+    """Score -> one row a condition: how many are retrieved and left out, their mAP, the smallest p of the design."""
+    table = scores.overview(tables)
+    names = [name for name in table if name != "task"][: list(table).index("n_classes") - 1] if len(table) else []
+    said = {"compound_timepoint": "compound ", "gene_timepoint": "reagent ", "position": "position "}
+    parts = [said.get(str(name), "") + table[name].where(table[name] != "", None) for name in names]
+    table["condition"] = [" ".join(part for part in row if isinstance(part, str)) for row in zip(*parts, strict=True)]
+    return {str(task): rows.to_dict("records") for task, rows in table.groupby("task", sort=False)}
 
 
-def _figures(run: Run) -> Iterator[dict[str, str]]:
-    """The paper's figures of the scores there are, as SVG."""
-    for name, figure in figures(scores.open_all(run.storage.location)).items():
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-        svg = buffer.getvalue()
-        yield {"name": name, "svg": svg[svg.index("<svg") :]}
+def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    """The paper's figures of the scores there are, as SVG, and the tables that hold their numbers."""
+    for name, figure in figures(tables).items():
+        svg = as_svg(figure).decode()
+        yield {"name": name, "svg": svg[svg.index("<svg") :], "tables": tables_of(name)}
 
 
 def _differences(run: Run) -> list[dict[Hashable, Any]]:
@@ -255,7 +250,7 @@ def _attempts(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _tables(storage: Storage) -> list[dict[str, str]]:
+def _files(storage: Storage) -> list[dict[str, str]]:
     """Tables beside the page, with links that work wherever the results are copied. Those of single wells and of single
     units of a score are left out; the whole ones hold them."""
     folders = ("scores/", "profiles/", "plan/", "image_measurements/", "verify/")

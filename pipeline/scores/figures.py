@@ -21,7 +21,7 @@ from pipeline.scores.directionality import POOLED
 
 #: Modality -> colour (Okabe and Ito's, safe for most colour vision).
 COLOURS = {"compound": "#0072B2", "crispr": "#D55E00", "orf": "#009E73"}
-OTHER, NULL = "#CC79A7", "#BBBBBB"
+OTHER, NULL, CHANCE = "#CC79A7", "#BBBBBB", "#C0261C"
 
 #: Time point of a compound -> its marker.
 TIMES = {"short": "o", "long": "^"}
@@ -213,10 +213,9 @@ def _map(panel: Axes, umap: pd.DataFrame, genes: Sequence[str]) -> None:
             (~of_compounds & (umap["gene"] == gene), "o", "reagent"),
         ):
             if mine.any():
-                label, edge = f"{gene} {kind}", {"edgecolors": "white", "linewidths": 0.5}
-                panel.scatter(
-                    "umap_1", "umap_2", data=umap[mine], s=26, marker=marker, color=colour, label=label, **edge
-                )
+                look: dict[str, Any] = {"s": 26, "marker": marker, "edgecolors": "white", "linewidths": 0.5}
+                at = umap.loc[mine, "umap_1"], umap.loc[mine, "umap_2"]
+                panel.scatter(*at, color=colour, label=f"{gene} {kind}", **look)
 
 
 def _points(panel: Axes, points: pd.DataFrame, **look: Any) -> None:
@@ -262,7 +261,7 @@ def _boxes(table: pd.DataFrame, by: Mapping[str, str], title: str, label: str) -
             if len(group):
                 panel.text(at, 1.04, f"{group['retrieved'].mean():.2f}", ha="center", va="bottom", fontsize=8)
                 chance = group["expected_average_precision"].median()
-                panel.plot([at - 0.38, at + 0.38], [chance, chance], color="#C0261C", linewidth=1.4, zorder=5)
+                panel.plot([at - 0.38, at + 0.38], [chance, chance], color=CHANCE, linewidth=1.4, zorder=5)
         panel.set_xticks(range(len(keys)), names, fontsize=7)
         panel.set_title(cell_type, fontsize=10, pad=16)
         panel.set_ylim(-0.02, 1.03)
@@ -316,7 +315,7 @@ def _word(text: str) -> str:
 
 
 def _main_conditions(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the variants of its conditions; where all are variants (doses, say), these are told apart as cells are."""
+    """Without variants of its conditions; where all are variants (doses, say), these are told apart as cells are."""
     if "variant" not in table:
         return table
     variant = table["variant"].fillna("")

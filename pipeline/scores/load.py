@@ -87,7 +87,8 @@ def scores_command(
     plates: Collection[Plate] | None = None,
     tell: Callable[[str], object] = lambda note: None,
 ) -> dict[str, pd.DataFrame]:
-    """Score profiles and write one `<name>.parquet` a table to `out`. `tasks`: names of TASKS, default all.
+    """Score profiles and write one `<name>.parquet` a table to `out`, and `figures/<name>.svg`. `tasks`: names of
+    TASKS, default all.
 
     Returns the tables. `steps`: names of `corrections.STEPS`, done to the profiles first. `tell` is given a line for
     what the profiles do not say. Raises `ConfigError` where they do not say enough (see `check_annotations`).
@@ -102,7 +103,9 @@ def scores_command(
         made = run_task(name, table, mode=mode, seed=seed, tables=tables)
         tables |= made
         wanted |= set(made)
-    write_tables({name: tables[name] for name in tables if name in wanted}, out)
+    asked = {name: tables[name] for name in tables if name in wanted}
+    write_tables(asked, out)
+    write_figures(asked, out)
     return tables
 
 
@@ -110,3 +113,11 @@ def write_tables(tables: dict[str, pd.DataFrame], out: Location | str) -> None:
     store = open_storage(out)
     for name, table in tables.items():
         store.put(f"{name}.parquet", encode_table(table))
+
+
+def write_figures(tables: dict[str, pd.DataFrame], out: Location | str) -> None:
+    from pipeline.scores.figures import as_svg, figures  # workers that score draw nothing
+
+    store = open_storage(out)
+    for name, figure in figures(tables).items():
+        store.put(f"figures/{name}.svg", as_svg(figure))

@@ -6,7 +6,17 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline.scores import fraction_retrieved, run_task
-from pipeline.scores.figures import detection_figure, directionality_figure, figures, gene_figure, umap_figure
+from pipeline.scores.figures import (
+    CHANCE,
+    as_svg,
+    detection_figure,
+    directionality_figure,
+    figures,
+    gene_compound_figure,
+    gene_figure,
+    tables_of,
+    umap_figure,
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +57,11 @@ def test_the_fractions_above_the_boxes_are_those_of_the_table(tables):
 def test_the_lines_in_the_violins_are_the_thresholds_of_the_table(tables):
     figure = directionality_figure(*(tables[f"directionality{part}"] for part in ("", "_pairs", "_null")))
     pooled = tables["directionality"].query("gene_timepoint == 'all'").sort_values("cell_type", kind="stable")
-    drawn = [sorted(line.get_ydata()[0] for line in panel.lines) for panel in figure.axes]
-    np.testing.assert_allclose(drawn, pooled[["threshold_low", "threshold_high"]])
+    drawn = {panel.get_title(): sorted(line.get_ydata()[0] for line in panel.lines) for panel in figure.axes}
+    assert len(drawn) == 6
+    for row in pooled.itertuples():
+        name = row.comparison.replace("orf", "ORF").replace("crispr", "CRISPR")
+        np.testing.assert_allclose(drawn[f"{name}, {row.cell_type}"], [row.threshold_low, row.threshold_high])
 
 
 def test_the_figure_of_a_gene_has_a_point_a_pair(tables):
@@ -72,8 +85,43 @@ def test_highlighted_pairs_are_named_in_the_umap():
         }
     )
     names = [text.get_text() for text in umap_figure(wells).axes[0].get_legend().get_texts()]
-    assert {"PLK1 compound", "PLK1 reagent"} <= set(names)
-    assert "AURKB compound" not in names
+    assert {"PLK1 listed by compound", "PLK1 reagent"} <= set(names)
+    assert not [name for name in names if name.startswith("AURKB")]
+
+
+def test_the_red_lines_are_what_chance_gives_and_every_box_says_its_n(tables):
+    table = tables["gene_compound"]
+    panel = gene_compound_figure(table).axes[0]
+    by = ["modality", "compound_timepoint", "gene_timepoint"]
+    groups = table[table["cell_type"] == "A549"].groupby(by)
+    expected = sorted(groups["expected_average_precision"].median())
+    drawn = sorted(line.get_ydata()[0] for line in panel.lines if line.get_color() == CHANCE)
+    np.testing.assert_allclose(drawn, expected)
+    labels = [label.get_text().split("n = ")[1] for label in panel.get_xticklabels()]
+    assert sorted(map(int, labels)) == sorted(groups.size())
+
+
+def test_secondary_plates_are_not_mixed_into_the_boxes(tables):
+    table = tables["detection"]
+    mixed = pd.concat([table.assign(variant=""), table.assign(variant="density_pct 80", retrieved=False)])
+    assert texts(figures({"detection": mixed})["detection"]) == texts(detection_figure(table))
+    doses = pd.concat([table.assign(variant="dose 1"), table.assign(variant="dose 2")])
+    titles = [panel.get_title() for panel in figures({"detection": doses})["detection"].axes]
+    assert titles == ["A549 dose 1", "A549 dose 2", "U2OS dose 1", "U2OS dose 2"]
+
+
+def test_the_tables_of_every_figure_are_there_and_the_same_figure_is_the_same_bytes(tables):
+    drawn, again = figures(tables), figures(tables)
+    for name, figure in drawn.items():
+        assert set(tables_of(name)) <= set(tables)
+        assert as_svg(figure) == as_svg(again[name])
+    assert tables_of("umap_main") == ["umap"]
+
+
+def test_steps_before_the_scores_stand_above_the_figure(tables):
+    done = tables["detection"].assign(steps="sphere")
+    assert "before the scores: sphere" in detection_figure(done).get_suptitle()
+    assert "before" not in detection_figure(tables["detection"]).get_suptitle()
 
 
 def test_no_tables_no_figures():

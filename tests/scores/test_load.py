@@ -133,7 +133,7 @@ def test_plates_of_a_batch_without_a_feature_do_not_lose_it_for_the_others(few, 
 
 def test_the_scores_command_writes_one_table_a_task_and_returns_them(gallery, cpjump1, tmp_path):
     tables = scores_command(str(gallery), cpjump1, "correct", str(tmp_path), ["sisters", "polypharmacology"])
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.parquet" for name in tables} - {
+    assert {path.name for path in tmp_path.glob("*.parquet")} == {f"{name}.parquet" for name in tables} - {
         "detection.parquet",
         "detection_wells.parquet",
     }
@@ -141,6 +141,7 @@ def test_the_scores_command_writes_one_table_a_task_and_returns_them(gallery, cp
     written = pd.read_parquet(tmp_path / "sisters.parquet")
     pd.testing.assert_frame_equal(written, tables["sisters"], check_dtype=False)
     assert (written["mode"] == "correct").all()
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["sisters.svg"]
 
 
 def test_annotated_profiles_need_no_screen(few, gallery, cpjump1, tmp_path):
