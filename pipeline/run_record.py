@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from pipeline.config import Config, differences, digest
-from pipeline.errors import ConfigError, NotFound, SettingsDiffer
+from pipeline.errors import Changed, ConfigError, NotFound, SettingsDiffer
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 
@@ -58,12 +58,34 @@ def make_record(config: Config, *, engine: str, inputs: tuple[str, ...], schema:
 
 
 def write_record(storage: Storage, config: Config, cppipe: str, record: dict[str, Any]) -> None:
-    """Claim a root for a run. Raises `SettingsDiffer`, naming the fields, where it belongs to another."""
+    """Claim a root for a run.
+
+    Raises `SettingsDiffer`, naming the fields, where it belongs to another, and `ConfigError` where the store would let
+    one writer overwrite another.
+    """
     refuse_other(storage, record["settings"])
     storage.put_if_absent(CPPIPE, cppipe.encode())
+    _check_conditional_writes(storage, CPPIPE)
     update_config(storage, config)
     if not storage.put_if_absent(RECORD, _encode(record)):
         refuse_other(storage, record["settings"])
+
+
+def _check_conditional_writes(storage: Storage, key: str) -> None:
+    """Put an object that is there again, with its own bytes, under conditions that do not hold."""
+    data = storage.get(key)
+    kept = not storage.put_if_absent(key, data)
+    try:
+        storage.put_if_unchanged(key, data, etag="0" * 32)
+        kept = False
+    except Changed:
+        pass
+    if not kept:
+        raise ConfigError(
+            f"The server of {storage.location} ignores conditional writes (If-None-Match, If-Match): two workers or two "
+            "runs could overwrite each other's results unseen. Put `results` on a server that honours them, such as "
+            "AWS S3, or in a folder."
+        )
 
 
 def refuse_other(storage: Storage, settings: dict[str, Any]) -> None:

@@ -151,6 +151,20 @@ def test_a_root_of_another_config_is_refused_with_the_fields_that_differ(
     assert "illumination: 'none' here, 'compute' there" in str(refused.value)
 
 
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_a_store_that_ignores_conditional_writes_is_refused_before_the_root_is_claimed(
+    config: Callable[..., Config], header: str
+) -> None:
+    settings = config(f"s3://results/careless-{header}", **{"engine.kind": "native"})
+    storage = open_storage(settings.results)
+    storage.client.meta.events.register(  # type: ignore[attr-defined]
+        "before-sign.s3.PutObject", lambda request, **_: request.headers.__delitem__(header)
+    )
+    with pytest.raises(ConfigError, match=r"ignores conditional writes.*AWS S3, or in a folder"):
+        start(settings, QUIET)
+    assert storage.stat("run.json") is None
+
+
 def test_limits_and_workers_may_change_between_two_calls(finished: Config, config: Callable[..., Config]) -> None:
     run(config("s3://results/serial", **{"limits.site_seconds": 99, "execution.workers": 1}))
 
