@@ -82,7 +82,7 @@ def _check_conditional_writes(storage: Storage, key: str) -> None:
         pass
     if not kept:
         raise ConfigError(
-            f"The server of {storage.location} ignores conditional writes (If-None-Match, If-Match): two workers or two "
+            f"The server of {storage.location} ignores conditional writes (If-None-Match, If-Match): workers or "
             "runs could overwrite each other's results unseen. Put `results` on a server that honours them, such as "
             "AWS S3, or in a folder."
         )
