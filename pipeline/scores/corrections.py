@@ -17,32 +17,31 @@ STEPS_COLUMN = "Metadata_steps"
 
 
 def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
-    """Whiten each condition by its negative controls (pycytominer's ZCA), so that features that vary together
-    among controls stop counting several times. A feature not finite in a condition becomes NaN there.
+    """Whiten each condition by its negative controls (ZCA), so that features that vary together among controls stop
+    counting several times. A feature not finite in a condition, or constant among its controls, becomes NaN there.
+
+    The covariance is shrunk by Ledoit and Wolf's rule (J. Multivariate Anal. 88, 2004). Without it, fewer controls than
+    features are fitted exactly: directions in which they happen not to differ are blown up, in which every other well
+    then stands apart from them, and inert perturbations are retrieved by the hundred.
     """
-    from pycytominer.operations import Spherize  # takes seconds to import
+    from sklearn.covariance import LedoitWolf  # takes seconds to import
 
     profiles = profiles.copy()
     names = np.array(feature_names(profiles))
     for condition in conditions(profiles):
         rows = condition.rows(profiles)
-        features = profiles.loc[rows, names]
+        features = profiles.loc[rows, names].to_numpy(dtype=float)
         controls = (profiles.loc[rows, "Metadata_control_type"] == "negcon").to_numpy()
         if controls.sum() < 3:
             raise ConfigError(
                 f"Condition {condition.key} has {controls.sum()} negative control wells; sphering learns from them "
                 "and needs at least 3. Leave the step out, or give the wells their control_type."
             )
-        usable = np.isfinite(features.to_numpy()).all(axis=0) & (features[controls].std() > 0).to_numpy()
-        learnt = features.loc[controls, usable]
-        # A direction in which controls do not differ would be blown up; pycytominer lets it pass.
-        if np.linalg.matrix_rank(learnt - learnt.mean()) < min(len(learnt) - 1, usable.sum()):
-            raise ConfigError(
-                f"Condition {condition.key} cannot be sphered: among its {len(learnt)} negative control wells some "
-                "features follow from others, or wells are the same. Leave the step out, or drop such features."
-            )
-        whitening = Spherize(method="ZCA").fit(learnt)
-        profiles.loc[rows, names[usable]] = np.asarray(whitening.transform(features.loc[:, usable]))
+        usable = np.isfinite(features).all(axis=0) & (np.ptp(features[controls], axis=0) > 0)
+        learnt = LedoitWolf().fit(features[np.ix_(controls, usable)])
+        variances, directions = np.linalg.eigh(learnt.covariance_)
+        whitening = (directions / np.sqrt(variances)) @ directions.T
+        profiles.loc[rows, names[usable]] = (features[:, usable] - learnt.location_) @ whitening
         profiles.loc[rows, names[~usable]] = np.nan
     return profiles
 
@@ -93,7 +92,8 @@ def corrected(profiles: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
         if step not in STEPS:
             raise ConfigError(f"There is no step {step!r} before the scores. Choose from: {', '.join(STEPS)}.")
         profiles = STEPS[step](profiles)
-    return profiles.assign(**{STEPS_COLUMN: ", ".join(steps)}) if steps else profiles
+    # The copy puts columns together that the steps replaced one by one.
+    return profiles.copy().assign(**{STEPS_COLUMN: ", ".join(steps)}) if steps else profiles
 
 
 def steps_of(profiles: pd.DataFrame) -> str:
