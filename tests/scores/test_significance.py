@@ -74,6 +74,31 @@ def test_published_rule_reproduces_the_printed_p_of_one_and_a_half():
     assert -np.log10(classes["p"][0]) == pytest.approx(3.38800, abs=0.5 * np.log10(1 + 4 * np.sqrt(60 / 100_000)))
 
 
+@pytest.mark.parametrize(
+    ("lists", "printed_map", "printed"),
+    [
+        # A549 24 h compounds, 96 h ORFs (7 ORFs and 16 compounds, each with the true one twice)
+        ([(8, 1 / 8), (17, 1 / 17)], 0.0919118, 0.04155),  # HRH4
+        ([(8, 1 / 8), (17, 1 / 12)], 0.1041667, 0.12340),  # GHSR
+        # U2OS 48 h compounds, 144 h CRISPR: 145 guides retrieved, the true one twice
+        ([(146, 1 / 10), (146, 1.0)], 0.55, 3.10663),  # ANXA1
+    ],
+)
+def test_published_rule_reproduces_the_printed_p_of_classes_of_figure_4c(lists, printed_map, printed):
+    table = queries(*(("a", 1, n, ap) for n, ap in lists))
+    _, published = judge(table, Rules("published"), by=["label"])
+    assert published["mean_average_precision"][0] == pytest.approx(printed_map, abs=1e-6)
+    share = [max((1 / ap - 1) / n, 1e-5) for n, ap in lists]
+    # one unseeded draw of 100,000 a query on their side and ours: four standard deviations of the mean of logs
+    noise = np.sqrt(sum((1 - p) / p / 100_000 for p in share if p > 1e-5)) / np.log(10) / 2
+    assert -np.log10(published["p"][0]) == pytest.approx(printed, abs=4 * np.sqrt(2) * noise)
+    # without the duplicate, a positive at the end of its list is a place higher, and p counts it
+    without = queries(*(("a", 1, n - 1, 1 / max(1 / ap - 1, 1)) for n, ap in lists))
+    _, correct = judge(without, Rules("correct"), by=["label"])
+    assert correct["mean_average_precision"][0] > printed_map
+    assert -np.log10(correct["p"][0]) < printed - 4 * np.sqrt(2) * noise
+
+
 @pytest.mark.parametrize(("n_classes", "n_perfect", "printed_q"), [(306, 93, 3.2903e-5), (316, 8, 3.9500e-4)])
 def test_published_rule_reproduces_the_printed_q_of_perfect_classes(n_classes, n_perfect, printed_q):
     # Fig. 4a, A549 24 h compounds; Fig. 4b, the same condition, whose q implies 316 genes
