@@ -14,7 +14,7 @@ from pipeline.engines.native import sums
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.sorting import dense_ranks, ranks_among
-from pipeline.engines.native.workspace import Objects, Workspace
+from pipeline.engines.native.workspace import Objects, Workspace, gather
 
 WHERE = "Select where to measure correlation"
 THRESHOLD = "Set threshold as percentage of maximum intensity for the images"
@@ -119,7 +119,10 @@ def in_objects(
     pixels = np.flatnonzero(labelled)
     place_of = np.empty(labelled.size, np.int32)
     place_of[pixels] = np.arange(pixels.size)
-    ranks = [dense_ranks(image.ravel()[pixels]) for image in images]
+    ranks, values = [], np.empty(pixels.size, np.float32)
+    for image in images:
+        gather(image.ravel(), pixels, values)
+        ranks.append(dense_ranks(values))
     return [_in_one_set(images, objects, ranks, place_of[objects.pixels], threshold) for objects in object_sets]
 
 
@@ -134,9 +137,10 @@ def _in_one_set(
     if objects.count == 0:
         kinds = ("Correlation", "Overlap", *BOTH_WAYS, *(kind + " back" for kind in BOTH_WAYS))
         return [dict.fromkeys(kinds, np.empty(0)) for _ in pairs]
-    values = np.stack([image.ravel().take(objects.pixels, mode="clip") for image in images])  # clip: checks no bounds
-    among = np.stack([ranks_among(rank, places) for rank in ranks])
-    n_ranks = among.max(axis=1) + 1.0
+    values = objects.values(images)
+    among, n_ranks = np.empty(values.shape, np.int32), np.empty(len(images))
+    for k, rank in enumerate(ranks):
+        n_ranks[k] = ranks_among(rank, places, among[k])
     of_image, of_pair = object_sums(values, among, objects.starts, np.float32(threshold / 100), pairs)
     deviation, above = np.sqrt(of_image[:, 0]), of_image[:, 1]
     found = []

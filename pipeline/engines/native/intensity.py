@@ -65,42 +65,44 @@ class MeasureObjectIntensity:
         for object_set in self.objects_in:
             site.check_shapes(object_set, *self.images_in)
             region = Region(site.objects[object_set])
-            for image in self.images_in:
-                values = region.measure(site.images[image])
-                for feature, column in zip(feature_names(image), values, strict=True):
+            images = [site.images[name] for name in self.images_in]
+            for name, image, values in zip(self.images_in, images, region.objects.values(images), strict=True):
+                for feature, column in zip(feature_names(name), region.measure(image, values), strict=True):
                     site.add(object_set, feature, column)
 
 
 class Region:
-    """The labelled pixels of one object set, in raster order, which all images share."""
+    """Where the pixels of one object set are, which all images share."""
 
     def __init__(self, objects: Objects) -> None:
-        labels = objects.segmented
-        self.shape = labels.shape
-        self.raster = np.flatnonzero(labels)
-        self.labels = labels.ravel()[self.raster]
-        self.pixels, self.starts = pixels_by_label(self.labels, objects.count)
-        self._is_edge = inner_edge(labels).ravel()[self.raster]
+        self.objects = objects
+        is_edge = inner_edge(objects.segmented).ravel()[objects.pixels]
+        self.edge = np.flatnonzero(is_edge)
+        self.edge_starts = np.append(0, np.cumsum(is_edge))[objects.starts]
 
     @cached_property
-    def edge(self) -> tuple[np.ndarray, np.ndarray]:
-        """(pixels, starts) of the objects' edges, as of the objects."""
-        is_edge = self._is_edge[self.pixels]
-        return self.pixels[is_edge], np.append(0, np.cumsum(is_edge))[self.starts]
+    def _in_raster_order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of all labelled pixels from top to bottom: where they are, their labels, and their order by object."""
+        labels = self.objects.segmented.ravel()
+        places = np.flatnonzero(labels)
+        return places, labels[places], pixels_by_label(labels[places], self.objects.count)[0]
 
-    def measure(self, image: np.ndarray) -> np.ndarray:
-        """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels."""
-        values = image.ravel()[self.raster]
-        keys = sort_keys(values)
-        result = np.zeros((len(INTENSITY) + len(LOCATION), self.starts.size - 1))
-        measure_objects(values, keys, self.raster, self.shape[1], self.pixels, self.starts, result)
-        measure_edges(values, *self.edge, result[5:10])
-        at = self.raster[last_maxima(keys, self.labels, self.pixels, self.starts)] if values.size else np.zeros(0)
-        has_pixels = np.diff(self.starts) > 0
-        result[18], result[19] = (
-            np.where(has_pixels, at % self.shape[1], 0),
-            np.where(has_pixels, at // self.shape[1], 0),
-        )
+    def measure(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels.
+
+        `values`: the pixels of the image in the order of `Objects.pixels`.
+        """
+        objects = self.objects
+        result = np.zeros((len(INTENSITY) + len(LOCATION), objects.count))
+        rows, columns = objects.places
+        brightest, is_tied = measure_objects(values, rows, columns, objects.starts, result)
+        measure_edges(values, self.edge, self.edge_starts, result[5:10])
+        has_pixels = objects.areas > 0
+        at = objects.pixels[brightest[has_pixels]]
+        if is_tied:
+            places, labels, order = self._in_raster_order
+            at = places[last_maxima(sort_keys(image.ravel()[places]), labels, order, objects.starts)[has_pixels]]
+        result[19, has_pixels], result[18, has_pixels] = np.divmod(at, objects.segmented.shape[1])
         return result
 
 
@@ -124,33 +126,40 @@ def inner_edge(labels: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def measure_objects(values, keys, raster, width, pixels, starts, result) -> None:
-    """Fill the rows of `result` that concern whole objects; see `Region.measure`."""
+def measure_objects(values, rows, columns, starts, result) -> tuple[np.ndarray, bool]:
+    """Fill the rows of `result` that concern whole objects; see `Region.measure`.
+
+    Returns which of the values is the first maximum of each object, and whether any object has several.
+    """
+    keys = sort_keys(values)
     longest = 1
     for k in range(starts.size - 1):
         longest = max(longest, starts[k + 1] - starts[k])
     ordered, spare = np.empty(longest, np.uint32), np.empty(longest, np.uint32)
+    brightest, is_tied = starts[:-1].copy(), False
     for k in range(starts.size - 1):
-        mine = pixels[starts[k] : starts[k + 1]]
-        n = mine.size
+        mine, n = values[starts[k] : starts[k + 1]], starts[k + 1] - starts[k]
         if n == 0:
             continue
         total, sum_x, sum_y, moment_x, moment_y = 0.0, 0, 0, 0.0, 0.0
-        for at in range(n):
-            value = np.float64(values[mine[at]])
-            y, x = raster[mine[at]] // width, raster[mine[at]] % width
+        for at in range(starts[k], starts[k + 1]):
+            value = np.float64(values[at])
+            y, x = rows[at], columns[at]
             total += value
             sum_x += x
             sum_y += y
             moment_x += x * value
             moment_y += y * value
-            ordered[at] = keys[mine[at]]
+            ordered[at - starts[k]] = keys[at]
+            if keys[at] > keys[brightest[k]]:
+                brightest[k] = at
         mean = total / n
         squares = 0.0
-        for at in range(n):
-            difference = np.float64(values[mine[at]]) - mean
+        for value in mine:
+            difference = np.float64(value) - mean
             squares += difference * difference
         sort_bytes(ordered[:n], spare[:n])
+        is_tied |= n > 1 and ordered[n - 1] == ordered[n - 2]
         sorted_values = values_of(ordered[:n])
         result[0, k], result[1, k], result[2, k] = total, mean, np.sqrt(squares / n)
         result[3, k], result[4, k] = sorted_values[0], sorted_values[n - 1]
@@ -163,6 +172,7 @@ def measure_objects(values, keys, raster, width, pixels, starts, result) -> None
         result[14, k] = quantile(sorted_values, 0.75)
         result[15, k], result[16, k] = centre_x, centre_y
         result[17, k] = 0 / total  # the third coordinate of a flat image; NaN where all is black
+    return brightest, is_tied
 
 
 @kernel

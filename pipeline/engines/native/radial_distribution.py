@@ -76,13 +76,14 @@ class MeasureRadialDistribution:
         for object_set in self.objects_in:
             site.check_shapes(object_set, *self.images_in)
             objects = site.objects[object_set]
-            geometry = Geometry.of(objects)
+            geometry, values = Geometry.of(objects), objects.values([site.images[name] for name in self.images_in])
             for rings in self.rings:
                 sectors = geometry.sectors(rings)
                 counts = count_sectors(sectors, objects.starts, rings.number + 1)
-                for image in self.images_in:
-                    values = distribution(site.images[image], objects, sectors, counts)
-                    for feature, of_feature in zip(FEATURES, values, strict=True):
+                sums = sum_sectors(values, objects.starts, sectors, rings.number + 1)
+                for image, by_ring, by_sector in zip(self.images_in, *sums, strict=True):
+                    found = distribution(by_ring, by_sector, counts)
+                    for feature, of_feature in zip(FEATURES, found, strict=True):
                         for ring, name in enumerate(rings.names(feature, image)):
                             site.add(object_set, name, of_feature[:, ring])
 
@@ -104,7 +105,8 @@ class Geometry:
         # The centre is the pixel farthest from the edge; of equal ones the last in numpy's order of the whole image.
         centres = last_maxima(to_edge.view(np.uint32), flat, objects.pixels, objects.starts)
         to_centre = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
-        wedges = wedges_around(centres, objects.pixels, objects.starts, objects.segmented.shape[1])
+        rows, columns = objects.places
+        wedges = wedges_around(centres, rows, columns, objects.starts, objects.segmented.shape[1])
         return cls(to_edge[objects.pixels], to_centre, wedges)
 
     def sectors(self, rings: Rings) -> np.ndarray:
@@ -168,13 +170,13 @@ def distance_within(segmented, centres, pixels, starts) -> np.ndarray:
 
 
 @kernel
-def wedges_around(centres, pixels, starts, width) -> np.ndarray:
+def wedges_around(centres, rows, columns, starts, width) -> np.ndarray:
     """int32 (pixels): below the centre 1, right of it 2, more up or down than sideways 4, added up."""
-    wedges = np.empty(pixels.size, np.int32)
+    wedges = np.empty(rows.size, np.int32)
     for k in range(starts.size - 1):
         centre_y, centre_x = centres[k] // width, centres[k] % width
         for at in range(starts[k], starts[k + 1]):
-            down, right = pixels[at] // width - centre_y, pixels[at] % width - centre_x
+            down, right = rows[at] - centre_y, columns[at] - centre_x
             wedges[at] = (down > 0) + 2 * (right > 0) + 4 * (abs(down) > abs(right))
     return wedges
 
@@ -191,30 +193,37 @@ def count_sectors(sectors, starts, n_rings) -> np.ndarray:
 
 
 def distribution(
-    image: np.ndarray, objects: Objects, sectors: np.ndarray, counts: np.ndarray
+    by_ring: np.ndarray, by_sector: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """FracAtD, MeanFrac and RadialCV: float (objects, rings)."""
-    by_ring, by_sector = sum_sectors(image.ravel(), objects.pixels, objects.starts, sectors, counts.shape[1])
+    """FracAtD, MeanFrac and RadialCV of one image, from its sums and `count_sectors`: float (objects, rings)."""
     total = np.zeros(len(by_ring), np.float32)
     for ring in range(by_ring.shape[1]):  # float32 sums, as in CellProfiler
         total += by_ring[:, ring]
     fraction = by_ring / total[:, None]
     pixels = counts.sum(axis=2).astype(np.float64)
     mean_fraction = fraction / (pixels / pixels.sum(axis=1)[:, None] + np.finfo(float).eps)
-    return fraction, mean_fraction, variation(by_sector.reshape(counts.shape), counts)
+    return fraction, mean_fraction, variation(by_sector, counts)
 
 
 @kernel
-def sum_sectors(image, pixels, starts, sectors, n_rings):
-    """float32 sums of brightness in raster order: (objects, rings) and (objects, rings * wedges)."""
-    by_ring = np.zeros((starts.size - 1, n_rings), np.float32)
-    by_sector = np.zeros((starts.size - 1, n_rings * WEDGES), np.float32)
-    for k in range(starts.size - 1):
+def sum_sectors(values, starts, sectors, n_rings):
+    """Float32 sums of brightness in raster order: (images, objects, rings) and (images, objects, rings, wedges).
+
+    `values`: float32 (images, pixels). All images are added up side by side, since each addition to a sum has to wait
+    for the one before.
+    """
+    n_images, n_objects = len(values), starts.size - 1
+    by_ring = np.zeros((n_objects, n_rings, n_images), np.float32)
+    by_sector = np.zeros((n_objects, n_rings * WEDGES, n_images), np.float32)
+    for k in range(n_objects):
         for at in range(starts[k], starts[k + 1]):
             if sectors[at] >= 0:
-                by_ring[k, sectors[at] // WEDGES] += image[pixels[at]]
-                by_sector[k, sectors[at]] += image[pixels[at]]
-    return by_ring, by_sector
+                of_ring, of_sector = by_ring[k, sectors[at] // WEDGES], by_sector[k, sectors[at]]
+                for c in range(n_images):
+                    of_ring[c] += values[c, at]
+                    of_sector[c] += values[c, at]
+    by_sector = by_sector.reshape((n_objects, n_rings, WEDGES, n_images))
+    return by_ring.transpose((2, 0, 1)).copy(), by_sector.transpose((3, 0, 1, 2)).copy()
 
 
 def variation(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -64,8 +64,11 @@ def dense_ranks(values: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def ranks_among(ranks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Dense ranks (int32) of the chosen values among themselves; `ranks` are dense, `chosen` are distinct indices."""
+def ranks_among(ranks: np.ndarray, chosen: np.ndarray, out: np.ndarray) -> int:
+    """Dense ranks of the chosen values among themselves, written to `out` (int32); returns how many there are.
+
+    `ranks` are dense, `chosen` are distinct indices.
+    """
     n_ranks = 0
     for rank in ranks:
         n_ranks = max(n_ranks, rank + 1)
@@ -78,7 +81,8 @@ def ranks_among(ranks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
             rank_of[ranks[i] + 1] = 1
         for rank in range(n_ranks):
             rank_of[rank + 1] += rank_of[rank]
-    out = np.empty(chosen.size, np.int32)
+    highest = np.int32(-1)
     for i in range(chosen.size):
         out[i] = rank_of[ranks[chosen[i]]]
-    return out
+        highest = max(highest, out[i])
+    return int(highest) + 1

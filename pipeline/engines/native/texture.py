@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.engines.native import flat_texture
 from pipeline.engines.native._haralick import DIRECTIONS, FEATURES, N_LOG_N, image_haralick, object_haralick
 from pipeline.engines.native.registry import Settings
-from pipeline.engines.native.workspace import Objects, Workspace
+from pipeline.engines.native.workspace import Objects, Workspace, gather
 
 WHERE = "Measure whole images or objects?"
 GREY_LEVELS = "Enter how many gray levels to measure the texture at"
@@ -117,14 +117,14 @@ def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple
     height, width = objects.segmented.shape
     margin = max(scales)
     stride = width + 2 * margin
-    rows, columns = np.divmod(objects.pixels, width)
+    rows, columns = objects.places
     places = (rows * stride + columns + margin).astype(np.uint32)
     board = np.zeros((height + margin) * stride + margin, np.uint8)
     steps = _steps(scales)
     offsets = steps @ [stride, 1]
-    found = []
+    found, pixels = [], np.empty(objects.pixels.size, np.uint8)
     for image in levels:
-        pixels = image.ravel().take(objects.pixels, mode="clip")  # clip: checks no bounds
+        gather(image.ravel(), objects.pixels, pixels)
         values = object_haralick(pixels, places, objects.starts, offsets, board, N_LOG_N)
         for k, at in np.argwhere(flat_texture.is_rounding(values)):
             top, left, bottom, right = objects.boxes[k]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -54,6 +55,25 @@ class Objects:
         return np.diff(self.starts)
 
     @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """int32 (pixels) each: the row and the column of each of `pixels`."""
+        return rows_and_columns(self.pixels, self.starts, self.segmented.shape[1])
+
+    @cached_property
+    def _gathered(self) -> dict[tuple[int, ...], tuple[list[np.ndarray], np.ndarray]]:
+        return {}
+
+    def values(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Float32 (images, pixels): each image in the order of `pixels`; gathered once for all who ask for the same."""
+        key = tuple(map(id, images))
+        if key not in self._gathered:
+            found = np.empty((len(images), self.pixels.size), np.float32)
+            for image, row in zip(images, found, strict=True):
+                gather(image.ravel(), self.pixels, row)
+            self._gathered[key] = list(images), found  # with the images, so that no other gets their id
+        return self._gathered[key][1]
+
+    @cached_property
     def boxes(self) -> np.ndarray:
         """int64 (count, 4): first row, first column, end row, end column; zeros where an object has no pixel."""
         return bounding_boxes(self.pixels, self.starts, self.segmented.shape[1])
@@ -92,6 +112,13 @@ class Workspace:
 
 
 @kernel
+def gather(values: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    """`out[:] = values[places]`, which NumPy does in three times the time, asking each place whether it is one."""
+    for at in range(places.size):
+        out[at] = values[np.uint64(places[at])]
+
+
+@kernel
 def pixels_by_label(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Counting sort of the labelled pixels of a flat label image: (pixels, starts) as in `Objects`."""
     starts = np.zeros(count + 1, np.int64)
@@ -108,6 +135,18 @@ def pixels_by_label(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndar
             pixels[place[label - 1]] = pixel
             place[label - 1] += 1
     return pixels, starts
+
+
+@kernel
+def rows_and_columns(pixels: np.ndarray, starts: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = np.empty(pixels.size, np.int32), np.empty(pixels.size, np.int32)
+    for k in range(starts.size - 1):
+        row = 0
+        for at in range(starts[k], starts[k + 1]):
+            if pixels[at] >= (row + 1) * width:  # as pixels rise, one division serves a row
+                row = pixels[at] // width
+            rows[at], columns[at] = row, pixels[at] - row * width
+    return rows, columns
 
 
 @kernel

@@ -16,6 +16,7 @@ from pipeline.engines.native.radial_distribution import (
     count_sectors,
     distance_within,
     distribution,
+    sum_sectors,
 )
 from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects
@@ -98,11 +99,19 @@ def plain(image: np.ndarray, sector_of: dict[int, int], rings: Rings) -> tuple[l
 @given(st.data(), st.sampled_from([Rings(4, True, 100), Rings(3, False, 5)]))
 def test_fractions_and_variation_are_those_of_rings_and_wedges(data, rings):
     shape = data.draw(shapes())
-    image, objects = data.draw(images(shape)), Objects.of(data.draw(label_images(shape)))
+    channels = [data.draw(images(shape)) for _ in range(data.draw(st.integers(1, 3)))]
+    objects = Objects.of(data.draw(label_images(shape)))
 
-    sectors = Geometry.of(objects).sectors(rings)
-    found = distribution(image, objects, sectors, count_sectors(sectors, objects.starts, rings.number + 1))
+    sectors, n_rings = Geometry.of(objects).sectors(rings), rings.number + 1
+    sums = sum_sectors(objects.values(channels), objects.starts, sectors, n_rings)
+    counts = count_sectors(sectors, objects.starts, n_rings)
 
+    for image, by_ring, by_sector in zip(channels, *sums, strict=True):
+        found = distribution(by_ring, by_sector, counts)
+        assert_like_the_plain_one(found, image, objects, sectors, rings)
+
+
+def assert_like_the_plain_one(found, image, objects, sectors, rings) -> None:
     for k in np.flatnonzero(objects.areas):
         here = slice(objects.starts[k], objects.starts[k + 1])
         sector_of = dict(zip(objects.pixels[here].tolist(), sectors[here].tolist(), strict=True))
