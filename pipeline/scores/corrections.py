@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError
-from pipeline.scores.wells import conditions, feature_names, text_of
+from pipeline.scores.wells import MOSTLY_EMPTY, conditions, feature_names, text_of
 
 STEPS_COLUMN = "Metadata_steps"
 
 
 def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
     """Whiten each condition by its negative controls (ZCA), so that features that vary together among controls stop
-    counting several times. A feature not finite in a condition, or constant among its controls, becomes NaN there.
+    counting several times. A feature not finite in a condition, or constant among its controls, becomes NaN there, and
+    so does a well that is mostly not finite, e.g. one without cells.
 
     The covariance is shrunk by Ledoit and Wolf's rule (J. Multivariate Anal. 88, 2004). Without it, fewer controls than
     features are fitted exactly: directions in which they happen not to differ are blown up, in which every other well
@@ -31,18 +32,25 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
     for condition in conditions(profiles):
         rows = condition.rows(profiles)
         features = profiles.loc[rows, names].to_numpy(dtype=float)
-        controls = (profiles.loc[rows, "Metadata_control_type"] == "negcon").to_numpy()
+        is_finite = np.isfinite(features)
+        whole = is_finite.mean(axis=1) > MOSTLY_EMPTY
+        controls = whole & (profiles.loc[rows, "Metadata_control_type"] == "negcon").to_numpy()
         if controls.sum() < 3:
             raise ConfigError(
                 f"Condition {condition.key} has {controls.sum()} negative control wells; sphering learns from them "
                 "and needs at least 3. Leave the step out, or give the wells their control_type."
             )
-        usable = np.isfinite(features).all(axis=0) & (np.ptp(features[controls], axis=0) > 0)
+        usable = is_finite[whole].all(axis=0) & (np.ptp(features[controls], axis=0) > 0)
+        if not usable.any():
+            raise ConfigError(
+                f"Condition {condition.key} has no feature that is finite in its wells, so none to sphere."
+            )
         learnt = LedoitWolf().fit(features[np.ix_(controls, usable)])
         variances, directions = np.linalg.eigh(learnt.covariance_)
         whitening = (directions / np.sqrt(variances)) @ directions.T
-        profiles.loc[rows, names[usable]] = (features[:, usable] - learnt.location_) @ whitening
-        profiles.loc[rows, names[~usable]] = np.nan
+        sphered = np.full_like(features, np.nan)
+        sphered[np.ix_(whole, usable)] = (features[np.ix_(whole, usable)] - learnt.location_) @ whitening
+        profiles.loc[rows, names] = sphered
     return profiles
 
 

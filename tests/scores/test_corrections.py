@@ -52,6 +52,19 @@ def test_sphering_leaves_out_a_feature_that_is_not_finite():
     assert sphere(profiles)["Cells_Feature_1"].notna().all()
 
 
+def test_a_well_without_cells_costs_no_other_well_its_features():
+    profiles = screen({"a": 1.0, "b": 1.0}, n_controls=20, n_features=5)
+    names = feature_names(profiles)
+    for empty in (0, 5):  # a perturbation, and a control
+        profiles.loc[empty, names] = np.nan
+    after = sphere(profiles)[names]
+    assert after.isna().all(axis=1).sum() == after.isna().any(axis=1).sum() == 2
+    with pytest.raises(ConfigError, match="no feature that is finite"):
+        sphere(
+            profiles.assign(**{name: profiles[name].mask(profiles.index == 1) for name in names[1:]} | {names[0]: 1.0})
+        )
+
+
 def test_sphering_without_controls_is_refused():
     with pytest.raises(ConfigError, match="0 negative control"):
         sphere(screen({"a": 1.0}, n_controls=0))
