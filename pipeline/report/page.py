@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -206,9 +206,7 @@ def _scored(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict[Hashable,
     """Score -> one row a condition: how many are retrieved and left out, their mAP, the smallest p of the design."""
     table = scores.overview(tables)
     names = [name for name in table if name != "task"][: list(table).index("n_classes") - 1] if len(table) else []
-    said = {"compound_timepoint": "compound ", "gene_timepoint": "reagent ", "position": "position "}
-    parts = [said.get(str(name), "") + table[name].where(table[name] != "", None) for name in names]
-    table["condition"] = [" ".join(part for part in row if isinstance(part, str)) for row in zip(*parts, strict=True)]
+    table["condition"] = _conditions_in_words(table, names)
     return {str(task): rows.to_dict("records") for task, rows in table.groupby("task", sort=False)}
 
 
@@ -226,9 +224,16 @@ def _differences(run: Run) -> list[dict[Hashable, Any]]:
     except NotFound:
         return []
     counted = table.columns[list(table.columns).index("n_classes") :]
-    condition = [name for name in table.columns if name not in counted and name != "task"]
-    table["condition"] = [" ".join(str(part) for part in row if part == part) for row in table[condition].to_numpy()]
+    named = [name for name in table.columns if name not in counted and name != "task"]
+    table["condition"] = _conditions_in_words(table, named)
     return table.to_dict("records")
+
+
+def _conditions_in_words(table: pd.DataFrame, names: Sequence[Hashable]) -> list[str]:
+    """One text a row: "crispr A549 compound long reagent short"."""
+    said = {"compound_timepoint": "compound ", "gene_timepoint": "reagent ", "position": "position "}
+    parts = table[[*names]].fillna("").astype(str).to_dict("records")
+    return [" ".join(f"{said.get(str(name), '')}{part}" for name, part in row.items() if part) for row in parts]
 
 
 def _certificate(run: Run) -> dict[str, Any] | None:

@@ -43,7 +43,8 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
         usable = is_finite[whole].all(axis=0) & (np.ptp(features[controls], axis=0) > 0)
         if not usable.any():
             raise ConfigError(
-                f"Condition {condition.key} has no feature that is finite in its wells, so none to sphere."
+                f"Condition {condition.key} has no feature that is finite in its wells and differs among its negative "
+                "controls, so none to sphere. Leave the step out."
             )
         learnt = LedoitWolf().fit(features[np.ix_(controls, usable)])
         variances, directions = np.linalg.eigh(learnt.covariance_)

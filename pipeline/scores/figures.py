@@ -29,6 +29,9 @@ TIMES = {"short": "o", "long": "^"}
 #: The order of boxes within a modality.
 ORDER = {"short": 0, "long": 1, "same": 2, "different": 3}
 
+#: Fewer pairs than this are shown one by one, too.
+FEW = 100
+
 #: How modalities are written.
 WORDS = {"crispr": "CRISPR", "orf": "ORF"}
 
@@ -114,7 +117,8 @@ def directionality_figure(summary: pd.DataFrame, pairs: pd.DataFrame, null: pd.D
             if not len(total) or "threshold_low" not in total:
                 continue
             _violin(axes[row, column], total.iloc[0], _where(pairs, **here)["cosine"], _where(null, **here))
-            axes[row, column].set_title(f"{_word(comparison)}, {cell_type}", fontsize=10)
+            fisher = f"OR {total['odds_ratio'].iloc[0]:.2f}, p = {total['p'].iloc[0]:.1e}"
+            axes[row, column].set_title(f"{_word(comparison)}, {cell_type}\n{fisher}", fontsize=9)
     reach = max(pairs["cosine"].abs().max(), null.loc[null["count"] > 0, "to"].abs().max()) + 0.05
     for panel in axes[:, 0]:
         panel.set_ylabel("Cosine similarity")
@@ -200,9 +204,10 @@ def umap_figure(umap: pd.DataFrame, genes: Sequence[str] = HIGHLIGHTED) -> Figur
 
 
 def _map(panel: Axes, umap: pd.DataFrame, genes: Sequence[str]) -> None:
+    size = np.clip(6000 / max(len(umap), 1), 4, 30)
     for modality, points in umap.groupby("modality"):
         colour = COLOURS.get(str(modality), OTHER)
-        _points(panel, points, s=5, color=colour, alpha=0.3, label=_word(str(modality)) or "wells")
+        _points(panel, points, s=size, color=colour, alpha=0.3, label=_word(str(modality)) or "wells")
     palette = ["#000000", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#8B4513"]
     targets = umap["target_list"].str.split("|")
     of_compounds = umap["modality"] == "compound"
@@ -296,13 +301,13 @@ def _violin(panel: Axes, summary: pd.Series, true: pd.Series, null: pd.DataFrame
         width = np.convolve(counts, np.ones(3) / 3, mode="same")
         width = 0.42 * width / max(width.max(), 1e-9)
         panel.fill_betweenx(centres, at - width, at + width, color=colour, alpha=0.8, linewidth=0)
+    if len(true) < FEW:
+        panel.scatter(np.ones(len(true)), true, s=14, color="black", zorder=5)
     for name, va, below in (("low", "top", True), ("high", "bottom", False)):
         threshold = summary[f"threshold_{name}"]
         panel.axhline(threshold, color="black", linestyle="--", linewidth=0.8)
         share = summary["percent_below" if below else "percent_above"]
         panel.text(2.1, threshold + (-0.01 if below else 0.01), f"{share:.1f} %", ha="right", va=va, fontsize=8)
-    fisher = f"OR {summary['odds_ratio']:.2f}, p = {summary['p']:.1e}"
-    panel.text(0.98, 0.98, fisher, transform=panel.transAxes, ha="right", va="top", fontsize=8)
     names = [f"{what}\nn = {int(summary[n]):,}" for what, n in (("different\ngenes", "n_null"), ("same\ngene", "n"))]
     panel.set_xticks([0, 1], names, fontsize=8)
     panel.set_xlim(-0.55, 2.15)

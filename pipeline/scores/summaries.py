@@ -103,8 +103,7 @@ def overview(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     counted = ["n_classes", "n_retrieved", "n_left_out", "n_without_positives"]
     whole = pd.concat(parts, ignore_index=True)
     whole[counted] = whole[counted].fillna(0).astype(int)
-    front = [name for name in ("task", "modality", "cell_type", *CONDITION_COLUMNS, "position") if name in whole]
-    return _plain(whole)[[*front, *[name for name in whole if name not in front]]]
+    return _conditions_first(whole)
 
 
 def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.DataFrame]:
@@ -125,6 +124,11 @@ def counts(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Dat
     table["task"] = table["task"].map({name: names[1] for name, names in TASKS.items()})
     table.insert(1, "condition", table.pop("condition"))
     return {"counts": table.assign(mode=rules.mode)}
+
+
+def _conditions_first(table: pd.DataFrame) -> pd.DataFrame:
+    front = [name for name in ("task", "modality", "cell_type", *CONDITION_COLUMNS, "position") if name in table]
+    return _plain(table)[[*front, *[name for name in table if name not in front]]]
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -220,4 +224,6 @@ def mode_differences(ours: Mapping[str, pd.DataFrame], others: Mapping[str, pd.D
         table = changes.groupby(by, sort=False, dropna=False)[counted].sum().reset_index()
         table.insert(0, "task", task)
         parts.append(table.assign(mode=ours[task]["mode"].iloc[0], other_mode=others[task]["mode"].iloc[0]))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["task", "mode", "other_mode"])
+    if not parts:
+        return pd.DataFrame(columns=["task", "mode", "other_mode"])
+    return _conditions_first(pd.concat(parts, ignore_index=True))

@@ -57,7 +57,9 @@ def test_the_fractions_above_the_boxes_are_those_of_the_table(tables):
 def test_the_lines_in_the_violins_are_the_thresholds_of_the_table(tables):
     figure = directionality_figure(*(tables[f"directionality{part}"] for part in ("", "_pairs", "_null")))
     pooled = tables["directionality"].query("gene_timepoint == 'all'").sort_values("cell_type", kind="stable")
-    drawn = {panel.get_title(): sorted(line.get_ydata()[0] for line in panel.lines) for panel in figure.axes}
+    drawn = {
+        panel.get_title().split("\n")[0]: sorted(line.get_ydata()[0] for line in panel.lines) for panel in figure.axes
+    }
     assert len(drawn) == 6
     for row in pooled.itertuples():
         name = row.comparison.replace("orf", "ORF").replace("crispr", "CRISPR")
