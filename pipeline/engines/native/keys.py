@@ -49,7 +49,8 @@ def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
         source, target = target, source
         is_swapped = not is_swapped
     if is_swapped:
-        keys[:] = spare
+        for at in range(keys.size):
+            keys[at] = spare[at]
 
 
 @kernel

@@ -46,7 +46,8 @@ def centres(segmented: np.ndarray, count: int) -> np.ndarray:
     result = np.full((count, 2), np.nan)
     for k in range(count):
         if pixels[k] > 0:
-            result[k] = sums[k] / pixels[k]
+            for axis in range(2):  # a division of arrays takes two seconds to compile
+                result[k, axis] = sums[k, axis] / pixels[k]
     return result
 
 

@@ -80,9 +80,9 @@ class MeasureRadialDistribution:
             for rings in self.rings:
                 sectors = geometry.sectors(rings)
                 counts = count_sectors(sectors, objects.starts, rings.number + 1)
-                sums = sum_sectors(values, objects.starts, sectors, rings.number + 1)
-                for image, by_ring, by_sector in zip(self.images_in, *sums, strict=True):
-                    found = distribution(by_ring, by_sector, counts)
+                by_ring, by_sector = sum_sectors(values, objects.starts, sectors, rings.number + 1)
+                for c, image in enumerate(self.images_in):
+                    found = distribution(by_ring[..., c], by_sector[..., c], counts)
                     for feature, of_feature in zip(FEATURES, found, strict=True):
                         for ring, name in enumerate(rings.names(feature, image)):
                             site.add(object_set, name, of_feature[:, ring])
@@ -202,12 +202,12 @@ def distribution(
     fraction = by_ring / total[:, None]
     pixels = counts.sum(axis=2).astype(np.float64)
     mean_fraction = fraction / (pixels / pixels.sum(axis=1)[:, None] + np.finfo(float).eps)
-    return fraction, mean_fraction, variation(by_sector, counts)
+    return fraction, mean_fraction, variation(by_sector.reshape(counts.shape), counts)
 
 
 @kernel
 def sum_sectors(values, starts, sectors, n_rings):
-    """Float32 sums of brightness in raster order: (images, objects, rings) and (images, objects, rings, wedges).
+    """Float32 sums of brightness in raster order: (objects, rings, images) and (objects, rings * wedges, images).
 
     `values`: float32 (images, pixels). All images are added up side by side, since each addition to a sum has to wait
     for the one before.
@@ -222,8 +222,7 @@ def sum_sectors(values, starts, sectors, n_rings):
                 for c in range(n_images):
                     of_ring[c] += values[c, at]
                     of_sector[c] += values[c, at]
-    by_sector = by_sector.reshape((n_objects, n_rings, WEDGES, n_images))
-    return by_ring.transpose((2, 0, 1)).copy(), by_sector.transpose((3, 0, 1, 2)).copy()
+    return by_ring, by_sector
 
 
 def variation(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -183,7 +183,8 @@ def perimeters(segmented, pixels, starts):
     wide = width + 4
     padded = np.zeros((height + 4) * wide, np.int32)
     for y in range(height):
-        padded[(y + 2) * wide + 2 : (y + 2) * wide + 2 + width] = segmented[y]
+        for x in range(width):
+            padded[(y + 2) * wide + 2 + x] = segmented[y, x]
     # Border pixels of an object have a 4-neighbour outside it.
     border = np.zeros_like(padded)
     for pixel in pixels:

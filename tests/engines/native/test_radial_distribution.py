@@ -103,11 +103,11 @@ def test_fractions_and_variation_are_those_of_rings_and_wedges(data, rings):
     objects = Objects.of(data.draw(label_images(shape)))
 
     sectors, n_rings = Geometry.of(objects).sectors(rings), rings.number + 1
-    sums = sum_sectors(objects.values(channels), objects.starts, sectors, n_rings)
+    by_ring, by_sector = sum_sectors(objects.values(channels), objects.starts, sectors, n_rings)
     counts = count_sectors(sectors, objects.starts, n_rings)
 
-    for image, by_ring, by_sector in zip(channels, *sums, strict=True):
-        found = distribution(by_ring, by_sector, counts)
+    for c, image in enumerate(channels):
+        found = distribution(by_ring[..., c], by_sector[..., c], counts)
         assert_like_the_plain_one(found, image, objects, sectors, rings)
 
 
