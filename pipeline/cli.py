@@ -169,6 +169,9 @@ def scores(
     screen: Annotated[str | None, typer.Option(help="Screen whose tables annotate them, e.g. cpjump1.")] = None,
     mode: Annotated[str, typer.Option(help="correct, published, or copairs.")] = "correct",
     task: Annotated[list[str] | None, typer.Option(help=f"Only this score; give it again for more. {SCORES}")] = None,
+    secondary: Annotated[
+        bool, typer.Option("--secondary", help="Also the screen's plates outside its primary group.")
+    ] = False,
     step: Annotated[list[str] | None, typer.Option(help=f"Do this to the profiles first; repeatable. {STEPS}")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the null distributions.")] = 0,
     profile: ProfileName = None,
@@ -180,7 +183,7 @@ def scores(
 
     annotated = None if screen is None else load_screen(screen)
     source, target = (_location(url, profile, endpoint) for url in (profiles, out))
-    more: dict[str, Any] = {"seed": seed, "steps": step or (), "tell": _note}
+    more: dict[str, Any] = {"seed": seed, "steps": step or (), "secondary": secondary, "tell": _note}
     tables = scores_command(source, annotated, mode, target, task or (), **more)
     if len(summary := overview(tables)):
         _note(summary.to_string(index=False, float_format="%.3g"))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.config import Screen
 from pipeline.errors import ConfigError, NotFound
+from pipeline.plan.metadata import plate_list, screen_plates
 from pipeline.profiles import list_profiles, open_profiles
 from pipeline.scores.annotations import annotate, primary_plates, well_annotations
 from pipeline.scores.corrections import corrected
@@ -85,14 +86,18 @@ def scores_command(
     seed: int = 0,
     steps: Sequence[str] = (),
     plates: Collection[Plate] | None = None,
+    secondary: bool = False,
     tell: Callable[[str], object] = lambda note: None,
 ) -> dict[str, pd.DataFrame]:
     """Score profiles and write one `<name>.parquet` a table to `out`, and `figures/<name>.svg`. `tasks`: names of
     TASKS, default all.
 
-    Returns the tables. `steps`: names of `corrections.STEPS`, done to the profiles first. `tell` is given a line for
+    Returns the tables. `steps`: names of `corrections.STEPS`, done to the profiles first. `secondary`: with a screen,
+    score its plates outside the primary group too, as conditions of their own (`variant`). `tell` is given a line for
     what the profiles do not say. Raises `ConfigError` where they do not say enough (see `check_annotations`).
     """
+    if secondary and plates is None and screen is not None:
+        plates = plate_list(screen_plates(screen))
     annotated = load_profiles(profiles, screen, plates)
     for note in check_annotations(annotated):
         tell(note)

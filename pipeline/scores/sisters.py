@@ -16,7 +16,7 @@ from pipeline.scores.detection import coin, named
 from pipeline.scores.precision import average_precisions
 from pipeline.scores.rules import Rules
 from pipeline.scores.significance import judge
-from pipeline.scores.wells import Condition, Consensus, genes_of, is_compound, wells_of
+from pipeline.scores.wells import Condition, Consensus, genes_of, is_compound, text_of, wells_of
 
 
 def sisters(
@@ -73,7 +73,8 @@ def sisters(
 
 def retrieved(profiles: pd.DataFrame, condition: Condition, rules: Rules, detection: pd.DataFrame) -> Consensus:
     """Consensus profiles, one row a perturbation that detection retrieved in this condition."""
-    mine = np.logical_and.reduce([detection[name] == value for name, value in condition.columns().items()])
+    parts = condition._asdict().items()
+    mine = np.logical_and.reduce([text_of(detection, name) == value for name, value in parts])
     kept = detection.loc[mine & detection["retrieved"], "label"]
     wells = wells_of(profiles, condition, rules)
     return wells.consensus("Metadata_broad_sample", keep=wells.meta["Metadata_broad_sample"].isin(kept).to_numpy())

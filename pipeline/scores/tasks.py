@@ -46,6 +46,9 @@ def together(found: list[Condition]) -> list[Unit]:
     return [tuple(found)]
 
 
+#: Columns that a table of conditions starts with.
+IN_EVERY_TABLE = ("modality", "cell_type", "timepoint")
+
 SCORED = ("detection", "sisters", "gene_compound")
 
 TASKS: dict[str, Task] = {
@@ -116,7 +119,17 @@ def concatenate(parts: Iterable[Tables]) -> Tables:
     for part in parts:
         for stem, table in part.items():
             stacked.setdefault(stem, []).append(table)
-    return {stem: pd.concat(tables, ignore_index=True) for stem, tables in stacked.items()}
+    return {stem: _variant_in_front(pd.concat(tables, ignore_index=True)) for stem, tables in stacked.items()}
+
+
+def _variant_in_front(table: pd.DataFrame) -> pd.DataFrame:
+    """`variant`, which not all units have, among the columns of the condition, which are those before the label."""
+    if "variant" not in table:
+        return table
+    rest = table.drop(columns="variant")
+    at = 1 + max(list(rest).index(name) for name in IN_EVERY_TABLE if name in rest)
+    rest.insert(at, "variant", table["variant"].fillna(""))
+    return rest
 
 
 def _task(name: str) -> Task:

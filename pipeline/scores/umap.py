@@ -46,6 +46,7 @@ def umap(profiles: pd.DataFrame, conditions: tuple[Condition, ...], rules: Rules
         features.append(pd.DataFrame(wells.features[shown], columns=list(wells.names)))
     meta = pd.concat(metas, ignore_index=True)
     together = pd.concat(features, ignore_index=True, join="inner")
+    names = dict.fromkeys(name for condition in conditions for name in condition.columns())
     seed = MAIN_SEED if is_main else ALL_SEED
     components = PCA(min(COMPONENTS, *together.shape), svd_solver="covariance_eigh").fit_transform(together.to_numpy())
     # Seeded UMAP runs in one thread in any case. It needs more points than neighbours.
@@ -54,7 +55,7 @@ def umap(profiles: pd.DataFrame, conditions: tuple[Condition, ...], rules: Rules
     table = pd.DataFrame(
         {
             "figure": "main" if is_main else "all",
-            **{name: meta[name] for name in conditions[0].columns()},
+            **{name: meta[name].fillna("") for name in names},
             "label": meta["Metadata_broad_sample"],
             "pert_iname": meta["Metadata_pert_iname"],
             "gene": meta["Metadata_gene"],

@@ -144,6 +144,22 @@ def test_the_scores_command_writes_one_table_a_task_and_returns_them(gallery, cp
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["sisters.svg"]
 
 
+def test_secondary_plates_are_scored_when_asked_for_and_apart(few, cpjump1, tmp_path):
+    again = well_annotations(cpjump1).query("Metadata_variant == 'density_pct 80'")
+    plates = {Plate(*row) for row in again[["Metadata_Batch", "Metadata_Plate"]].itertuples(index=False)}
+    write_gallery(few, tmp_path)
+    write_gallery(simulate_profiles(cpjump1, plates=plates, n_features=12).profiles, tmp_path)
+
+    def variants(**more) -> set[str]:
+        table = scores_command(str(tmp_path), cpjump1, "correct", str(tmp_path / "out"), ["detection"], **more)[
+            "detection"
+        ]
+        return set(table["variant"].fillna("")) if "variant" in table else {""}
+
+    assert variants() == {""}
+    assert variants(secondary=True) == {"", "density_pct 80"}
+
+
 def test_annotated_profiles_need_no_screen(few, gallery, cpjump1, tmp_path):
     told: list[str] = []
     tasks = ["detection", "sisters"]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.scores import TASKS, Rules, concatenate, conditions, run_task, run_unit, unit_key
+from pipeline.scores import TASKS, Rules, concatenate, conditions, overview, run_task, run_unit, unit_key
 from tests.scores.small import screen
 
 
@@ -58,6 +59,23 @@ def test_a_screen_without_condition_columns_is_one_condition(small):
         run_task(name, plain, null_size=100)
     assert run_task("detection", plain)["detection"]["retrieved"].all()
     assert [unit_key(unit) for unit in TASKS["detection"].units(conditions(plain))] == ["all"]
+
+
+def test_secondary_plates_stay_apart_in_every_table(small):
+    # The same plates again, under other conditions, where nothing acts any more.
+    again = small.assign(Metadata_variant="density_pct 80", Metadata_Plate="again" + small["Metadata_Plate"])
+    features = [name for name in small if name.startswith("Cells")]
+    again[features] = np.random.default_rng(0).normal(size=(len(again), len(features)))
+    both = pd.concat([small.assign(Metadata_variant=""), again], ignore_index=True)
+    for name in ("detection", "positions", "sisters", "gene_compound", "directionality", "variance", "counts"):
+        alone, apart = run_task(name, small, null_size=200)[name], run_task(name, both, null_size=200)[name]
+        if "variant" in apart:
+            primary = apart[apart["variant"] == ""].drop(columns="variant").reset_index(drop=True)
+            pd.testing.assert_frame_equal(primary, alone, check_dtype=False)
+        else:
+            assert name == "positions", "no sample stands in two positions"
+    table = overview(run_task("detection", both, null_size=200))
+    assert table.groupby("variant")["fraction_retrieved"].max().to_dict() == {"": 1.0, "density_pct 80": 0.0}
 
 
 def test_umap_places_every_well_and_twice_in_the_same_place(small):
