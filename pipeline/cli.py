@@ -93,9 +93,9 @@ def dry_run(
     from pipeline.simulate.dry_run import DESIGN_OF
     from pipeline.simulate.dry_run import dry_run as simulate_and_run
 
-    raise typer.Exit(
-        simulate_and_run(folder, engine=engine, workers=workers, design=design or DESIGN_OF.get(engine, "dry-run"))
-    )
+    if engine not in DESIGN_OF:
+        raise typer.BadParameter(f"{engine!r} is none of {', '.join(DESIGN_OF)}", param_hint="--engine")
+    raise typer.Exit(simulate_and_run(folder, engine=engine, workers=workers, design=design or DESIGN_OF[engine]))
 
 
 @app.command()
@@ -113,11 +113,15 @@ def status(
 
 @app.command()
 def report(config: ConfigFile) -> None:
-    """Write the report of a run again, from what is stored."""
+    """Write the report of a run again, from what is stored, with the wells and colours that the config names now."""
+    from dataclasses import replace
+
     from pipeline.report import write_report
     from pipeline.run_record import open_run
 
-    summary = write_report(open_run(_config(config).results))
+    settings = _config(config)
+    run = open_run(settings.results)
+    summary = write_report(replace(run, config=run.config.model_copy(update={"report": settings.report})))
     console.print(f"Report: {summary.report}")
 
 

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import ConfigError
+from pipeline.screen import well_name, well_position
 from pipeline.storage import Location
 
 SCREENS = Path(__file__).parent / "screens"
@@ -216,6 +217,11 @@ class ReportConfig(Section):
         description="Stain -> colour in the composite pictures.",
     )
 
+    @field_validator("wells")
+    @classmethod
+    def _full_names(cls, wells: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(well_name(*well_position(well)) for well in wells)
+
 
 class Limits(Section):
     """Bounds on one site and one well. They decide what fails, never a number."""
@@ -331,8 +337,15 @@ def load_config(source: str | Path, **overrides: Any) -> Config:
         *sections, key = dotted.split(".")
         place = values
         for section in sections:
-            if place.get(section) is None:
+            found = place.get(section)
+            if isinstance(found, str) and _section_of(Config.model_fields[section].annotation) is Location:
+                place[section] = {"url": found}
+            elif found is None:
                 place[section] = {}
+            elif not isinstance(found, dict):
+                raise ConfigError(
+                    f"{path}: {section}: {found!r} where keys are expected, e.g. {section}: {{{key}: ...}}"
+                )
             place = place[section]
         place[key] = value
     if isinstance(values.get("screen"), str):
@@ -354,11 +367,24 @@ def load_screen(name: str) -> Screen:
         raise ConfigError(f"screen {name}:\n" + "\n".join(_explain(Screen, item) for item in error.errors())) from None
 
 
+class _OnceEach(yaml.SafeLoader):
+    """YAML in which a key may not stand twice: by PyYAML's rule the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if not key.tag.endswith(":merge")]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as text: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):

@@ -101,6 +101,10 @@ class StoreError(PipelineError):
     kind = "store"
 
 
+class TooManyCells(StoreError):
+    kind = "too_many_cells"
+
+
 class SchemaMismatch(StoreError):
     kind = "schema_mismatch"
 

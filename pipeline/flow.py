@@ -28,7 +28,7 @@ from pipeline.steps import Step, run_steps
 def run(config: Config, executor: Callable[[], Executor], progress: Progress) -> report.Summary:
     """Run everything that is not done yet, and report. A finished run that is run again does nothing."""
     here = start(config, progress)
-    if report.is_finished(here.storage):
+    if report.is_finished(here.storage) and not any(open_wells(here).values()):
         progress.say("This run is finished; nothing is left to do.")
         return report.read_summary(here.storage)
     steps, failures = flow(here), {}
@@ -52,17 +52,17 @@ def flow(run: Run) -> list[Step]:
         steps.append(Step(Task(key, function, (run.storage.location, *where)), after, **more))
         return steps[-1]
 
-    wells = imaged_wells(run)
+    wells, waiting = imaged_wells(run), open_wells(run)
     profiled: dict[str, list[Step]] = {}
     for plate in run.plates:
         published = []
-        if not cells.is_published(run.storage, plate):
+        is_published = cells.is_published(run.storage, plate)
+        if waiting[plate] or not is_published:
             parts = [
                 step("illuminate", illumination.sum_wells, *plate, group[0], group, after=[])
                 for group in illumination.groups(run, plate, wells[plate])
             ]
             smooth = [step("smooth", illumination.finish_plate, *plate, after=parts)] if parts else []
-            done = ledger.finished_wells(run.storage, run.settings12, plate)
             # A well that cannot be measured is set aside, by name, and its plate goes on without it.
             measured = [
                 step(
@@ -73,10 +73,9 @@ def flow(run: Run) -> list[Step]:
                     after=smooth,
                     or_else=partial(measure.set_aside, run, plate, well),
                 )
-                for well in wells[plate]
-                if well not in done
+                for well in waiting[plate]
             ]
-            published = [step("publish", cells.publish, *plate, after=measured)]
+            published = [step("publish", cells.publish, *plate, is_published, after=measured)]
         profiled.setdefault(plate.batch, []).append(step("profile", profiles.profile_plate, *plate, after=published))
     selected = [step("select", profiles.select_batch, batch, after=plates) for batch, plates in profiled.items()]
     scored: dict[str, Step] = {}
@@ -94,3 +93,10 @@ def imaged_wells(run: Run) -> dict[Plate, list[str]]:
     table = table[table["sites"] > 0]
     found = table.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False)["Metadata_Well"].agg(list)
     return {plate: list(found.get(tuple(plate), [])) for plate in run.plates}
+
+
+def open_wells(run: Run) -> dict[Plate, list[str]]:
+    """The imaged wells of each plate that are not done. Of a published plate: those whose entry was taken out of the
+    ledger, to have them measured again."""
+    done = {plate: ledger.finished_wells(run.storage, run.settings12, plate) for plate in run.plates}
+    return {plate: [well for well in wells if well not in done[plate]] for plate, wells in imaged_wells(run).items()}

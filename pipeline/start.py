@@ -53,7 +53,7 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
         storage = open_storage(config.results)
         record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, plates=plan.plate_list)
         refuse_other(storage, record["settings"])
-        write_plan(plan, storage)
+        write_plan(plan, storage, is_new=storage.stat(RECORD) is None)
         cells.write_schema(storage, schema)
         for plate, size in zip(plan.plate_list, plan.plates["plate_size"], strict=True):
             cells.create_plate(storage, plate, plate_wells(size), schema)

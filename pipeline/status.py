@@ -20,10 +20,8 @@ STATES = ("measured", "no_cells", "failed", "excluded", "not_imaged", "waiting")
 
 
 def well_states(run: Run) -> pd.DataFrame:
-    """One row a planned well: the plan's columns, then `state`, `n_cells`, `n_unmatched`, `sites_used`, `why`.
-
-    A published plate answers from its publication; of the others the ledger is read.
-    """
+    """One row a planned well: the plan's columns, then what its ledger entry says: `state`, `n_cells`, `n_unmatched`,
+    `sites_used`, `why`."""
     known = {
         (*plate, entry["well"]): entry
         for plate in run.plates
@@ -44,12 +42,14 @@ def by_plate(wells: pd.DataFrame) -> Iterator[tuple[Plate, pd.DataFrame]]:
 def show_status(run: Run, console: Console, *, every_well: bool = False) -> None:
     wells = well_states(run)
     table = Table(title=f"{run.config.screen.name} at {run.storage.location}")
-    for name in ("plate", *STATES, "cells", "published"):
-        table.add_column(name, justify="left" if name == "plate" else "right")
+    states = [state for state in STATES if (wells["state"] == state).any()]  # narrow enough for any terminal
+    table.add_column("plate", overflow="fold")
+    for name in (*states, "cells", "published"):
+        table.add_column(name.replace("_", " "), justify="right")
     for plate, own in by_plate(wells):
         found = Counter(own["state"])
         published = "yes" if cells.is_published(run.storage, plate) else ""
-        table.add_row(plate.key, *(str(found[state] or "") for state in STATES), f"{own['n_cells'].sum():,}", published)
+        table.add_row(plate.key, *(str(found[state] or "") for state in states), f"{own['n_cells'].sum():,}", published)
     console.print(table)
 
     found = Counter(wells["state"])

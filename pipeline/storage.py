@@ -120,6 +120,8 @@ def open_storage(location: Location | str) -> Storage:
     """The store at a location. Opening makes no request; one client per location and process."""
     if isinstance(location, str):
         location = Location(url=location)
+    if "://" in location.url and not location.is_s3:
+        raise ConfigError(f"{location}: only s3://bucket/prefix and local folders can be read and written")
     return S3Storage(location) if location.is_s3 else LocalStorage(location)
 
 
@@ -376,7 +378,7 @@ class S3Storage:
             if code == "NoSuchBucket":
                 return StorageError(f"Bucket {self.bucket} does not exist. Check the URL and the endpoint.")
             if code in _DENIED:
-                who = self.location.profile or "the default credentials"
+                who = self.location.profile or ("anyone" if self.location.anonymous else "the default credentials")
                 return AccessDenied(f"{url}: access denied ({code}) for {who}. Check the profile and its rights.")
             if code in _CHANGED:
                 return Changed(f"{url} is not the object that was expected")

@@ -115,6 +115,27 @@ def test_overrides_by_dotted_keys_win_over_the_file(write):
     assert config.subset.plates == ("P1",)
 
 
+def test_an_override_of_a_place_written_as_text_keeps_the_rest_of_the_file(write):
+    config = load_config(write(), **{"results.url": "/elsewhere", "images.profile": "lab"})
+    assert config.results.url == "/elsewhere"
+    assert (config.images.url.endswith("/images"), config.images.profile) == (True, "lab")
+    with pytest.raises(ConfigError, match=r"engine: 'native' where keys are expected, e.g. engine: \{kind: ...\}"):
+        load_config(write(engine="native"), **{"engine.kind": "native"})
+
+
+def test_a_key_that_stands_twice_is_refused(write):
+    path = write()
+    path.write_text(path.read_text() + "subset: {wells: [A01]}\nsubset: {sites: [1]}\n")
+    with pytest.raises(ConfigError, match="'subset' stands twice"):
+        load_config(path)
+
+
+def test_wells_of_the_report_are_read_by_any_spelling(write):
+    assert load_config(write(report={"wells": ["a2"]})).report.wells == ("A02",)
+    with pytest.raises(ConfigError, match=r"report.wells.*'Z' is no well name"):
+        load_config(write(report={"wells": ["Z"]}))
+
+
 def test_the_resolved_config_loads_again_and_has_the_same_digest(write, tmp_path):
     config = load_config(write(subset__wells=["A01"]))
     other = tmp_path / "elsewhere" / "resolved.yaml"
@@ -166,12 +187,14 @@ def test_an_unknown_screen_is_refused_with_the_ones_there_are(write):
 
 def test_a_file_that_is_no_yaml_or_holds_no_keys_is_refused(tmp_path):
     path = tmp_path / "config.yaml"
-    for text in ("a: [", "just words"):
-        path.write_text(text)
+    for text in (b"a: [", b"just words", b"\xff\xfe\x00"):
+        path.write_bytes(text)
         with pytest.raises(ConfigError, match=r"config\.yaml"):
             load_config(path)
     with pytest.raises(ConfigError, match="does not exist"):
         load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
 
 
 def test_the_page_of_keys_is_current():

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 import stamina
 
-from pipeline.errors import AccessDenied, Changed, NotFound, StorageError
+from pipeline.errors import AccessDenied, Changed, ConfigError, NotFound, StorageError
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.storage import Location, Storage, open_storage
 
@@ -188,6 +188,11 @@ def test_an_object_that_stays_damaged_is_not_what_was_planned(faulty: FaultyS3) 
     faulty.script = ["damaged"] * 99
     with pytest.raises(Changed, match="damaged"):
         faulty.storage().get("key", etag=hashlib.md5(faulty.body).hexdigest())
+
+
+def test_a_place_that_is_neither_s3_nor_a_folder_is_refused() -> None:
+    with pytest.raises(ConfigError, match="gs://bucket/prefix: only s3://"):
+        open_storage("gs://bucket/prefix")
 
 
 def test_a_location_holds_no_secret(server: LocalS3) -> None:

@@ -9,16 +9,18 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline.cells import layout
 from pipeline.cells.create import read_plate, well_index
+from pipeline.cells.plates import is_published, read_publication
 from pipeline.errors import NotFound
 from pipeline.screen import Plate, plate_wells
 from pipeline.storage import Storage
 
 
 class Damage(NamedTuple):
-    """One shard that is not what the ledger says. "unlisted": no entry speaks of it; readers never see it."""
+    """One well that is not what the ledger says. "unlisted": a shard of which no entry speaks; readers never see it.
+    "open": the well is published, and its entry is gone."""
 
     well: str
-    what: Literal["missing", "damaged", "unlisted"]
+    what: Literal["missing", "damaged", "unlisted", "open"]
     detail: str
 
 
@@ -27,9 +29,13 @@ def check_plate(storage: Storage, plate: Plate, entries: Iterable[Mapping[str, A
 
     To repair a well, take its shard and its ledger entry away and run again. Reads the whole plate.
     """
-    rows = {entry["well"]: entry for entry in entries if has_rows(entry)}
+    entries = list(entries)
+    known, rows = {entry["well"] for entry in entries}, {entry["well"]: entry for entry in entries if has_rows(entry)}
     size = read_plate(storage, plate)["wells"]
     damages = compare_listing(storage, plate, rows.values())
+    if is_published(storage, plate):
+        for well in sorted(read_publication(storage, plate)["wells"].keys() - known):
+            damages.append(Damage(well, "open", "is published and not in the ledger: `run` will measure it again"))
     suspects = {damage.well for damage in damages}
 
     def check(entry: Mapping[str, Any]) -> Damage | None:

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.cells import layout
 from pipeline.cells.assemble import SiteCells
 from pipeline.cells.schema import Schema
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, TooManyCells
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class EncodedWell:
 def encode_well(schema: Schema, sites: Sequence[SiteCells]) -> EncodedWell:
     """Encode the sites of one well, in order of their numbers: all cells first, then the unmatched objects.
 
-    The same rows give the same bytes, in any process, thread and order of sites. Raises `StoreError` where there are
-    more rows than the store holds for a well.
+    The same rows give the same bytes, in any process, thread and order of sites. Raises `TooManyCells` where
+    there are more rows than the store holds for a well.
     """
     sites = sorted(sites, key=lambda site: site.site)
     numbers = [site.site for site in sites]
@@ -45,7 +45,7 @@ def encode_well(schema: Schema, sites: Sequence[SiteCells]) -> EncodedWell:
     n_cells = sum(site.n_cells for site in sites)
     n_unmatched = sum(site.n_unmatched for site in sites)
     if n_cells + n_unmatched > schema.capacity:
-        raise StoreError(
+        raise TooManyCells(
             f"The well has {n_cells} cells and {n_unmatched} unmatched objects; the store holds {schema.capacity} rows "
             f"a well. Set cells.capacity to {n_cells + n_unmatched} or more, and give the run another results place."
         )

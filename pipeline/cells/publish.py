@@ -26,12 +26,16 @@ from pipeline.storage import Location, Storage, open_storage
 _DONE = ("measured", "no_cells")
 
 
-def publish(results: Location, batch: str, plate: str) -> dict[str, Any]:
-    """Publish a plate from its ledger: the task of the flow. Every imaged well must have an entry."""
+def publish(results: Location, batch: str, plate: str, replace: bool = False) -> dict[str, Any]:
+    """Publish a plate from its ledger: the task of the flow. Every imaged well must have an entry.
+
+    `replace`: the plate is published already, and wells of it were measured again on purpose.
+    """
     storage, where = open_storage(results), Plate(batch, plate)
     wells = read_wells(storage)
     is_imaged = (wells["Metadata_Batch"] == batch) & (wells["Metadata_Plate"] == plate) & (wells["sites"] > 0)
-    return publish_plate(storage, where, read_entries(storage, where), wells.loc[is_imaged, "Metadata_Well"].tolist())
+    imaged = wells.loc[is_imaged, "Metadata_Well"].tolist()
+    return publish_plate(storage, where, read_entries(storage, where), imaged, replace=replace)
 
 
 def publish_plate(

@@ -56,13 +56,14 @@ def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[s
 def set_aside(run: Run, plate: Plate, well: str, error: PipelineError) -> bool:
     """Enter a well that cannot be measured in the ledger as failed, so that its plate can be published without it.
 
-    Only where the well is to blame: its plate's images cannot be used, or it keeps killing its worker. What is the
+    Only where the well is to blame: its plate's images cannot be used, it holds more cells than the store has room for,
+    or it keeps killing its worker. What is the
     machine's or the store's fault (no CellProfiler, no access, throttled for too long) leaves the well open, for the
     next `run`; then the answer is False.
     """
     if ledger.is_finished(run.storage, run.settings12, plate, well):  # another attempt made it
         return True
-    if error.kind not in ("image", "worker_died"):
+    if error.kind not in ("image", "too_many_cells", "worker_died"):
         return False
     entry = ledger.empty_entry(plate, well, input_digest(run, read_well_sites(run.storage, plate, well)))
     entry["reason"] = f"{error.kind}: {error}"

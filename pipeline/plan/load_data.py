@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
@@ -21,7 +22,7 @@ from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.checks import Finding
 from pipeline.plan.gallery import REQUESTS, PlateFolder, list_files, some_names
-from pipeline.screen import Plate, well_position
+from pipeline.screen import Plate, well_name, well_position
 from pipeline.storage import Storage
 
 LOOKED_FOR = "workspace/load_data_csv/<batch>/<plate>/load_data.csv"
@@ -52,8 +53,11 @@ def read_load_data(storage: Storage, plate: Plate, key: str, screen: Screen) -> 
     Raises `ConfigError` where columns or wells cannot be used, naming the table.
     """
     data = storage.get(key)
-    text = gzip.decompress(data) if key.endswith(".gz") else data
-    table = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
+    try:
+        text = gzip.decompress(data) if key.endswith(".gz") else data
+        table = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # pandas' errors are ValueErrors
+        raise ConfigError(f"{key} cannot be read as a table: {error}") from None
     lacking = {"Metadata_Plate", "Metadata_Well", "Metadata_Site"} - set(table.columns)
     known = {name: paths for name in screen.image_names.values() if (paths := _paths(table, name)) is not None}
     if lacking or not known:
@@ -121,6 +125,11 @@ def images(
     files = pd.concat([list_files(storage, prefix) for prefix in sorted(set(found.values()))], ignore_index=True)
     listed = named.drop(columns="name").merge(files.drop_duplicates("key"), on="key")
     findings = []
+    for _, own in named.groupby(["row", "column"], sort=False):
+        if not own["key"].isin(listed["key"]).any():
+            well = well_name(int(own["row"].iloc[0]), int(own["column"].iloc[0]))
+            what = f"{plate} {well} is in {key}, and none of its {len(own)} images is there."
+            findings.append(Finding("well_not_imaged", *plate, what, well, file=str(own["key"].iloc[0])))
     others = files[~files["key"].isin(listed["key"]) & files["name"].str.contains(r"\.tiff?$", regex=True)]
     if len(others):
         what = f"{plate}: {some_names(others['name'])} are there and not in {key}: left out."

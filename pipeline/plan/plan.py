@@ -37,7 +37,7 @@ class Plan:
     `wells`: one row a well, on the plate map or imaged: see `screen_wells`; `sites`, how many of it have images; and
     `excluded`, why it is not to be measured (empty: it is). The sites of an excluded well are not among `sites`.
     `plates`: one row a plate that has images: its row of the plates table; `image_folder`, `plate_size` (96, 384 or
-    1536), `image_height`, `image_width`, `image_dtype` (of the first image that can be read); for every published
+    1536), `image_height`, `image_width`, `image_dtype` (see `probe`); for every published
     illumination function `Key_<function>`, `Size_<function>`, `ETag_<function>`.
     `findings`: see `findings_table`.
     """

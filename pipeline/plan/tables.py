@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.errors import NotFound
+from pipeline.errors import Conflict, NotFound
 from pipeline.images import ImageFile, planned_files
 from pipeline.plan.gallery import TEXT
 from pipeline.plan.plan import KEYS, Plan
@@ -33,13 +33,24 @@ class SitePlan(NamedTuple):
         return {name: self.images.get(name) for name in names}
 
 
-def write_plan(plan: Plan, storage: Storage) -> None:
-    """Write all tables. The same plan gives the same bytes."""
+def write_plan(plan: Plan, storage: Storage, *, is_new: bool = True) -> None:
+    """Write all tables. The same plan gives the same bytes.
+
+    With `is_new` false, nothing is written: a run goes by the plan it began with. Raises `Conflict`, naming a plate,
+    where this plan is another one.
+    """
     sites = dict(list(plan.sites.groupby(KEYS, sort=False)))
-    for plate in plan.plate_list:
-        storage.put(sites_key(plate), encode_table(sites.get(plate, plan.sites.iloc[:0])))
-    for name in ("wells", "plates", "findings"):
-        storage.put(f"plan/{name}.parquet", encode_table(getattr(plan, name)))
+    tables = {sites_key(plate): sites.get(plate, plan.sites.iloc[:0]) for plate in plan.plate_list}
+    tables |= {f"plan/{name}.parquet": getattr(plan, name) for name in ("wells", "plates", "findings")}
+    for key, table in tables.items():
+        data = encode_table(table)
+        if is_new:
+            storage.put(key, data)
+        elif storage.get(key) != data:
+            raise Conflict(
+                f"{storage.location} holds a run that was planned from other images or tables ({key} would change). "
+                "Nothing was changed. `run` goes on by its plan; for what is there now, give `results` another place."
+            )
 
 
 def read_sites(storage: Storage, plate: Plate) -> pd.DataFrame:

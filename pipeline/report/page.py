@@ -82,7 +82,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         results=str(run.storage.location),
         wells={state: int(found[state]) for state in STATES if state in found},
         cells=int(wells["n_cells"].sum()),
-        failed_sites=int((wells["sites"] - wells["sites_used"]).clip(lower=0).sum()),
+        failed_sites=int((wells["sites"] - wells["sites_used"])[wells["state"] != "waiting"].clip(lower=0).sum()),
         failures=dict(failures),
     )
     tables = scores.open_all(run.storage.location)
@@ -161,11 +161,11 @@ def _conditions(run: Run, wells: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _chosen(run: Run, wells: pd.DataFrame, detection: pd.DataFrame | None) -> Iterator[tuple[Any, str]]:
     """Wells of one condition to show: those the config names, or a negative control and the strongest phenotypes."""
-    plate = wells[wells["Metadata_Plate"] == wells["Metadata_Plate"].iloc[0]]
     if run.config.report.wells:
-        for well in plate[plate["Metadata_Well"].isin(run.config.report.wells)].itertuples():
+        for well in wells[wells["Metadata_Well"].isin(run.config.report.wells)].itertuples():
             yield well, _called(well)
         return
+    plate = wells[wells["Metadata_Plate"] == wells["Metadata_Plate"].iloc[0]]
     control = getattr(plate, "Metadata_control_type", pd.Series("", index=plate.index)) == "negcon"
     for well in plate[control].head(1).itertuples():
         yield well, "negative control"

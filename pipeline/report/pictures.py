@@ -19,9 +19,6 @@ from pipeline.screen import PLATE_FORMATS, well_name, well_position
 
 Pixels: TypeAlias = Mapping[str, np.ndarray]
 
-#: colours of the outlines drawn over a composite
-OUTLINES = ("#ffffff", "#ffffff80")
-
 
 def plate_heat_map(wells: pd.DataFrame, size: int, largest: float) -> bytes:
     """Cells per well on the plate's grid. `wells`: Metadata_Well, n_cells, state; `largest` is the scale's end.

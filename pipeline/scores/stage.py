@@ -56,7 +56,7 @@ def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
     plates = {Plate(*row) for row in mine[_PLATE].itertuples(index=False)}
     try:
         profiles = _profiles(run, plates & set(run.plates))
-    except NotFound as error:  # no plate has cells in its negative controls; the record of each plate says so
+    except NotFound as error:  # e.g. no plate has cells in its negative controls; the record of each plate says so
         return {"why": str(error)}
     needed = tuple(TASKS[score].needs)
     earlier = {name: read_score(run.storage, name) for name in _tables(run.storage) if name.startswith(needed)}
@@ -81,7 +81,11 @@ def finish_score(results: Location, score: str) -> dict[str, Any]:
     tables = concatenate(parts)
     for name, table in tables.items():
         run.storage.put(f"scores/{name}.parquet", encode_table(table))
-    return {} if tables else {"why": "there is nothing to score: no plate has profiles of negative controls"}
+    return (
+        {}
+        if tables
+        else {"why": "there is nothing to score: no plate has profiles of negative controls, or no feature is left"}
+    )
 
 
 def compare_modes(results: Location) -> dict[str, Any]:
@@ -119,6 +123,8 @@ def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
         batches = {plate.batch for plate in plates}
         plates = {plate for plate in run.plates if plate.batch in batches}
     profiles = load_profiles(run.storage.location.join("profiles"), plates=plates)
+    if profiles.columns.str.startswith("Metadata_").all():
+        raise NotFound("Feature selection left no feature: too few wells, or wells that do not differ.")
     variants = _wells(run)[[*_PLATE, "Metadata_variant"]].drop_duplicates(_PLATE)
     profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=_PLATE, how="left")
     return corrected(profiles, steps)

@@ -24,7 +24,8 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def config_file(config: Callable[..., Config], tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
-    path.write_text(config(str(tmp_path / "results"), **{"engine.kind": "native"}).to_yaml())
+    values = yaml.safe_load(config(str(tmp_path / "results"), **{"engine.kind": "native"}).to_yaml())
+    path.write_text(yaml.safe_dump(values | {"results": "results"}))  # as a user writes it
     return path
 
 
@@ -62,16 +63,22 @@ def test_a_plan_is_shown_and_nothing_is_written(config_file: Path, tmp_path: Pat
     assert not (tmp_path / "results").exists()
 
 
-def test_a_run_with_failures_says_so_and_ends_with_3(config_file: Path, tmp_path: Path) -> None:
-    answer = call("run", str(config_file), "--wells", "A01,A02")
+def test_a_first_look_with_a_failure_says_so_and_ends_with_3(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = call("run", str(config_file), "--wells", "A01,A02", "--results", "first-look")
     assert answer.returncode == 3, answer.stderr
     assert "3 measured, 1 failed" in answer.stdout
-    status = call("status", str(tmp_path / "results"))
+    assert "could not be done" not in answer.stdout
+    status = call("status", "first-look")
+    assert "SIM00102" in status.stdout
     assert "OrigRNA is missing" in status.stdout
-    assert call("check", str(tmp_path / "results")).returncode == 0
+    assert call("check", "first-look").returncode == 0
+    assert not (tmp_path / "results").exists()
 
 
-def test_a_damaged_shard_is_found_and_named(config_file: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_found_by_name_and_mended(config_file: Path, tmp_path: Path) -> None:
     call("run", str(config_file), "--wells", "A01", "--plates", "SIM00101")
     shard = next((tmp_path / "results" / "cells").rglob("c/*/0/0"))
     data = bytearray(shard.read_bytes())
@@ -80,6 +87,17 @@ def test_a_damaged_shard_is_found_and_named(config_file: Path, tmp_path: Path) -
     answer = call("check", str(tmp_path / "results"))
     assert answer.returncode == 3
     assert "A01 damaged" in answer.stdout
+
+    # Mended as `check` says: taken away, and measured again.
+    shard.unlink()
+    next((tmp_path / "results" / "ledger").rglob("A01.*.json")).unlink()
+    assert "A01 open" in call("check", str(tmp_path / "results")).stdout
+    again = call("run", str(config_file), "--wells", "A01", "--plates", "SIM00101")
+    assert again.returncode == 0, again.stderr
+    assert "measured" in again.stdout
+    data[len(data) // 2] ^= 1
+    assert shard.read_bytes() == data
+    assert call("check", str(tmp_path / "results")).returncode == 0
 
 
 def test_no_results_there_is_said_in_one_line(tmp_path: Path) -> None:

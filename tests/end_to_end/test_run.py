@@ -151,6 +151,16 @@ def test_a_root_of_another_config_is_refused_with_the_fields_that_differ(
     assert "illumination: 'none' here, 'compute' there" in str(refused.value)
 
 
+def test_a_well_with_more_cells_than_there_is_room_is_set_aside_by_name(
+    config: Callable[..., Config], tmp_path: Path
+) -> None:
+    few = {"engine.kind": "native", "subset.plates": ["SIM00101"], "subset.wells": ["A01", "B01"], "cells.capacity": 2}
+    settings = config(str(tmp_path / "results"), **few)
+    summary = run(settings)
+    assert (summary.wells, summary.failures) == ({"failed": 2}, {})
+    assert well_states(open_run(settings.results))["why"].str.contains("Set cells.capacity to").all()
+
+
 @pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
 def test_a_store_that_ignores_conditional_writes_is_refused_before_the_root_is_claimed(
     config: Callable[..., Config], header: str

@@ -99,6 +99,22 @@ def test_what_the_table_names_and_the_listing_lacks_is_found_and_the_reverse(scr
     assert set(plan.sites["Metadata_Site"]) == {1, 2}
 
 
+def test_a_well_of_the_table_without_any_image_is_found(screen, put, kinds):
+    place = screen.plate("P1", wells=["A01", "A02"])
+    put(table("P1", str(place), "PathName", wells=("A01", "A02", "E05")))
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["well_not_imaged"]
+    assert "B1/P1 E05 is in workspace/load_data_csv/B1/P1/load_data.csv, and none of its 4" in plan.findings["what"][0]
+
+
+@pytest.mark.parametrize(("name", "data"), [("load_data.csv", b""), ("load_data.csv.gz", b"no gzip")])
+def test_a_table_that_cannot_be_read_is_refused_by_name(screen, put, name, data):
+    put(table("P1", str(screen.plate("P1")), "URL"), name=name)
+    next(screen.images.rglob(name)).write_bytes(data)
+    with pytest.raises(ConfigError, match=rf"{name} cannot be read as a table"):
+        make_plan(screen.config())
+
+
 def test_a_stain_the_table_does_not_name_is_missing_everywhere(screen, put, kinds):
     place = screen.plate("P1")
     put(table("P1", str(place), "URL").drop(columns="URL_OrigMito"))

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 
-from pipeline.errors import ConfigError, NotFound
+from pipeline.errors import ConfigError, Conflict, NotFound
 from pipeline.images import read_site
 from pipeline.plan import (
     make_plan,
@@ -152,10 +155,19 @@ def test_a_screen_without_any_image_is_refused(annotated):
         make_plan(annotated.config())
 
 
-# The first readable image.
+# What the images are like.
 
 
-def test_shape_and_type_come_from_the_first_image_that_can_be_read(annotated):
+def test_one_image_unlike_the_others_does_not_decide_for_its_plate(annotated, kinds):
+    first = image(annotated, "P1", image_name("A01", 1, 1))
+    tifffile.imwrite(first, np.zeros((3, 4), np.uint8))
+    plan = make_plan(annotated.config())
+    assert plan.plates[["image_height", "image_width", "image_dtype"]].to_numpy().tolist() == [[6, 8, "uint16"]] * 2
+    assert kinds(plan) == ["unlike_others"]
+    assert re.search(r"B1/P1: .*ch1.*\.tiff is 3 x 4 uint8, where others are 6 x 8 uint16", plan.findings["what"][0])
+
+
+def test_shape_and_type_come_from_images_that_can_be_read(annotated):
     broken = [image(annotated, "P1", image_name("A01", 1, channel)) for channel in (1, 2)]
     broken[0].write_bytes(broken[0].read_bytes()[:-40])
     broken[1].write_bytes(b"<html>no such key</html>")
@@ -253,6 +265,18 @@ def test_the_plan_is_read_back_as_it_was_written(annotated):
     pd.testing.assert_frame_equal(read_wells(storage), plan.wells)
     pd.testing.assert_frame_equal(read_plates(storage), plan.plates)
     pd.testing.assert_frame_equal(read_findings(storage), plan.findings, check_dtype=False)
+
+
+def test_the_plan_of_a_run_that_began_is_never_replaced(annotated):
+    config = annotated.config()
+    storage, plan = open_storage(config.results), make_plan(config)
+    write_plan(plan, storage)
+    write_plan(plan, storage, is_new=False)
+    planned = read_sites(storage, Plate("B1", "P1"))
+    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
+    with pytest.raises(Conflict, match=r"plan/sites/B1/P1.parquet would change.*Nothing was changed"):
+        write_plan(make_plan(config), storage, is_new=False)
+    pd.testing.assert_frame_equal(read_sites(storage, Plate("B1", "P1")), planned)
 
 
 def test_the_same_screen_gives_the_same_bytes(annotated, tmp_path):
