@@ -69,7 +69,8 @@ def is_finished(storage: Storage) -> bool:
 
 
 def read_summary(storage: Storage) -> Summary:
-    return Summary(**json.loads(storage.get(SUMMARY)))
+    """How the run ended. The results may have been copied since: they are where they are read from."""
+    return Summary(**json.loads(storage.get(SUMMARY)) | {"results": str(storage.location)})
 
 
 def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary:
