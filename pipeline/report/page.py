@@ -52,7 +52,8 @@ class Summary:
 
     @property
     def text(self) -> str:
-        wells = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in self.wells.items())
+        found = [state for state in STATES if state in self.wells]
+        wells = ", ".join(f"{self.wells[state]:,} {state.replace('_', ' ')}" for state in found)
         lines = [f"Wells: {wells}. {self.cells:,} cells."]
         if self.failed_sites:
             lines.append(f"{self.failed_sites} sites could not be used; `status` and the report say why.")
