@@ -44,7 +44,8 @@ def units(run: Run, score: str) -> dict[str, Unit]:
     wells = _wells(run)
     if not (wells.get("Metadata_control_type", pd.Series(dtype=str)) == "negcon").any():
         return {}
-    return {unit_key(unit): unit for unit in TASKS[score].units(conditions(wells))}
+    found = conditions(wells)
+    return {unit_key(unit, found): unit for unit in TASKS[score].units(found)}
 
 
 def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:

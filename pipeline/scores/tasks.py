@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 import pandas as pd
 
@@ -49,6 +50,9 @@ def together(found: list[Condition]) -> list[Unit]:
 #: Columns that a table of conditions starts with.
 IN_EVERY_TABLE = ("modality", "cell_type", "timepoint")
 
+#: Bytes of a unit's key. File systems allow 255 in a part of a path, S3 1,024 in a whole key.
+LONGEST_KEY = 120
+
 SCORED = ("detection", "sisters", "gene_compound")
 
 TASKS: dict[str, Task] = {
@@ -76,8 +80,18 @@ TASKS: dict[str, Task] = {
 }
 
 
-def unit_key(unit: Unit) -> str:
-    return "+".join(condition.key for condition in unit)
+def unit_key(unit: Unit, found: Iterable[Condition] = ()) -> str:
+    """A name for a unit, short enough for a part of a path: "all" for several conditions that are all those `found`,
+    else its conditions' names, or where those are long the first one's, how many more, and a digest of them.
+    """
+    if len(unit) > 1 and set(unit) == set(found):
+        return "all"
+    name = "+".join(condition.key for condition in unit)
+    if len(name.encode()) <= LONGEST_KEY:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:12]
+    more = f"+{len(unit) - 1}-more" if len(unit) > 1 else ""
+    return f"{unit[0].key.encode()[: LONGEST_KEY // 2].decode(errors='ignore')}{more}-{digest}"
 
 
 def run_task(

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from pipeline.scores import TASKS, Rules, concatenate, conditions, overview, run_task, run_unit, unit_key
+from pipeline.scores.annotations import well_annotations
+from pipeline.scores.wells import Condition
 from tests.scores.small import screen
 
 
@@ -39,6 +41,25 @@ def test_units_have_keys_of_their_own(small):
     keys = [unit_key(unit) for unit in TASKS["detection"].units(conditions(small))]
     assert keys == ["compound_A549_short", "crispr_A549_long"]
     assert unit_key(TASKS["gene_compound"].units(conditions(small))[0]) == "compound_A549_short+crispr_A549_long"
+
+
+def test_keys_of_units_are_short_and_different_with_all_plates_of_the_screen(cpjump1):
+    found = conditions(well_annotations(cpjump1))
+    assert len(found) > 30, "the conditions of all 107 plates"
+    for name, task in TASKS.items():
+        units = task.units(found)
+        keys = {unit_key(unit, found) for unit in units}
+        assert len(keys) == len(units), name
+        assert max(len(key.encode()) for key in keys) <= 120, name
+    assert [unit_key(unit, found) for unit in TASKS["counts"].units(found)] == ["all"]
+
+
+def test_a_long_unit_is_named_by_its_first_condition_and_a_digest_of_all():
+    conditions = [Condition("compound", "A549", "long", f"batch of day {day}") for day in range(9)]
+    keys = [unit_key(tuple(some)) for some in (conditions, conditions[:-1], conditions[::-1])]
+    assert len(set(keys)) == 3
+    assert keys[0].startswith("compound_A549_long_batch-of-day-0+8-more-")
+    assert keys[0] == unit_key(tuple(conditions))
 
 
 @pytest.mark.parametrize("mode", ["correct", "published", "copairs"])
