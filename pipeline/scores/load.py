@@ -103,14 +103,11 @@ def scores_command(
         tell(note)
     table = corrected(annotated, steps)
     tables: dict[str, pd.DataFrame] = {}
-    wanted: set[str] = set()
     for name in tasks or TASKS:
         made = run_task(name, table, mode=mode, seed=seed, tables=tables)
+        write_tables(made, out)  # at once: what is made stays, whatever becomes of the rest
         tables |= made
-        wanted |= set(made)
-    asked = {name: tables[name] for name in tables if name in wanted}
-    write_tables(asked, out)
-    write_figures(asked, out)
+    write_figures(tables, out)
     return tables
 
 

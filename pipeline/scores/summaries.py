@@ -69,7 +69,8 @@ def t_tests(tables: Mapping[str, pd.DataFrame], rules: Rules) -> dict[str, pd.Da
         one, other = _place(first), _place(second)
         one["condition"] += f" vs {other['condition']}"
         rows.append({"test": name, **one, "n": sum(map(len, samples)), **_tested(ttest_ind, *samples)})
-    table = pd.DataFrame(rows)
+    # Without a class to test, e.g. on one plate with each sample in one well, a table without rows.
+    table = pd.DataFrame(rows, columns=["test", "condition", "cell_type", "n", "statistic", "p"])
     table["q"] = table.groupby("test", sort=False)["p"].transform(benjamini_hochberg)
     return {"t_tests": table.assign(baseline="0" if rules.published else "expected by chance", mode=rules.mode)}
 

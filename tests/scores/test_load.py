@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ConfigError, NotFound
-from pipeline.scores import Condition, check_annotations, conditions, load_profiles, run_task, scores_command
+from pipeline.scores import Condition, check_annotations, conditions, load, load_profiles, run_task, scores_command
 from pipeline.scores.annotations import well_annotations
 from pipeline.screen import Plate
 from pipeline.simulate.profiles import simulate_profiles, write_gallery
@@ -219,6 +219,31 @@ def test_the_contracts_columns_stand_in_every_score_table(few):
     for task in ("detection", "positions", "sisters"):
         assert set(contract) <= set(run_task(task, few, null_size=100)[task])
     assert {"average_precision", "well", "plate", "p", "q"} <= set(run_task("detection", few)["detection_wells"])
+
+
+def test_one_plate_without_replicates_has_all_tables_and_no_class(few, cpjump1, tmp_path):
+    compounds = few[few["Metadata_modality"] == "compound"]
+    plate = compounds[compounds["Metadata_Plate"] == compounds["Metadata_Plate"].iloc[0]]
+    once = plate.drop_duplicates("Metadata_broad_sample")
+    controls = plate[plate["Metadata_control_type"] == "negcon"].drop(index=once.index, errors="ignore")
+    write_gallery(pd.concat([once, controls], ignore_index=True), tmp_path / "profiles")
+    tables = scores_command(str(tmp_path / "profiles"), cpjump1, "correct", str(tmp_path / "scores"))
+    assert len(tables["t_tests"]) == 0
+    assert (tables["detection"]["n_queries"] == 0).all()
+    assert {path.stem for path in (tmp_path / "scores").glob("*.parquet")} == set(tables)
+
+
+def test_tables_are_there_when_a_later_score_or_a_figure_fails(few, gallery, cpjump1, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no figure")
+
+    monkeypatch.setattr(load, "write_figures", fails)
+    with pytest.raises(RuntimeError, match="no figure"):
+        scores_command(str(gallery), cpjump1, "correct", str(tmp_path / "a"), ["counts"])
+    with pytest.raises(ConfigError, match="no score 'typo'"):
+        scores_command(str(gallery), cpjump1, "correct", str(tmp_path / "b"), ["counts", "typo"])
+    for folder in ("a", "b"):
+        assert (tmp_path / folder / "counts.parquet").exists()
 
 
 def test_an_unknown_task_is_refused_with_the_choices(few):

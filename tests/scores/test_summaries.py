@@ -70,6 +70,13 @@ def test_the_primary_plates_give_the_52_tests_of_the_supplement(profiles, tables
     assert len(ours) == 52
 
 
+def test_without_a_class_to_test_there_is_a_table_without_rows(tables):
+    nothing = {name: table.assign(n_queries=0) for name, table in tables.items()}
+    table = t_tests(nothing, Rules())["t_tests"]
+    assert len(table) == 0
+    assert set(t_tests(tables, Rules())["t_tests"]) == set(table)
+
+
 def test_counts_leave_out_classes_without_a_valid_query_and_say_how_many(tables):
     table = counts(tables, Rules())["counts"].set_index(["task", "condition"])
     detected = table.loc[("replicate retrieval", "compound_long")]
