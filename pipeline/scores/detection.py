@@ -18,6 +18,9 @@ from pipeline.scores.rules import COIN_STREAM, Rules
 from pipeline.scores.significance import judge
 from pipeline.scores.wells import Condition, Wells, wells_of
 
+#: Why nothing of a condition is ranked, where `n_features` is 0.
+NO_FEATURE = "no feature is finite in all wells of the condition"
+
 
 def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dict[str, pd.DataFrame]:
     """`detection`, one row a perturbation, and `detection_wells`, one row a query, of one condition."""
@@ -27,6 +30,7 @@ def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dic
     queries, classes = judge(queries, rules, by=["label"])
     # How many features took part: those not finite somewhere in the condition did not.
     classes["n_features"] = len(wells.names)
+    classes["n_features_not_finite"] = wells.n_not_finite
     return {"detection": named(classes, condition.columns()), "detection_wells": named(queries, condition.columns())}
 
 
@@ -66,8 +70,8 @@ def retrieve(
             "n_candidates": n_positives + n_negatives,
             "average_precision": precision,
             "note": np.select(
-                [~wells.finite[queries], n_positives == 0, n_negatives == 0],
-                ["values not finite", "no positives", "no negative controls on its plate"],
+                [np.full(len(queries), not wells.names), ~wells.finite[queries], n_positives == 0, n_negatives == 0],
+                [NO_FEATURE, "values not finite", "no positives", "no negative controls on its plate"],
                 default="",
             ),
         }

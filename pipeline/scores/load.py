@@ -12,6 +12,7 @@ from pipeline.plan.metadata import plate_list, screen_plates
 from pipeline.profiles import list_profiles, open_profiles
 from pipeline.scores.annotations import annotate, primary_plates, well_annotations
 from pipeline.scores.corrections import corrected
+from pipeline.scores.significance import condition_columns
 from pipeline.scores.tasks import TASKS, run_task
 from pipeline.scores.wells import CONDITION_COLUMNS, GENES, REQUIRED, text_of
 from pipeline.screen import Plate
@@ -107,8 +108,30 @@ def scores_command(
         made = run_task(name, table, mode=mode, seed=seed, tables=tables)
         write_tables(made, out)  # at once: what is made stays, whatever becomes of the rest
         tables |= made
+        if name == "detection":
+            for note in without_features(made[name]):
+                tell(note)
     write_figures(tables, out)
     return tables
+
+
+def without_features(detection: pd.DataFrame) -> list[str]:
+    """A line for each condition of the table `detection` whose features were left out, some or all of them."""
+    by = condition_columns(detection)
+    notes = []
+    for _, rows in detection.fillna(dict.fromkeys(by, "")).groupby(by, sort=False):
+        name, left, out = (
+            " ".join(filter(None, rows[by].iloc[0])),
+            *rows[["n_features", "n_features_not_finite"]].iloc[0],
+        )
+        if out and left:
+            notes.append(f"{name}: {out} of {left + out} features left out, for they are not finite in every well.")
+        elif out:
+            notes.append(
+                f"{name}: nothing is ranked, for none of its {out} features is finite in every well. Select features "
+                "again with a lower na_cutoff, or leave out the wells whose values are missing."
+            )
+    return notes
 
 
 def write_tables(tables: dict[str, pd.DataFrame], out: Location | str) -> None:

@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 
 from pipeline.scores.rules import Rules
-from pipeline.scores.wells import Condition, is_compound, wells_of
+from pipeline.scores.wells import MOSTLY_EMPTY, Condition, is_compound, wells_of
 
 #: The seeds of the paper's notebooks: of Fig. 2, and of the figure of all plates.
 MAIN_SEED, ALL_SEED = 157, 9000
 
 #: Principal components that are embedded. The authors embedded all features: ten times slower, for the same picture.
 COMPONENTS = 50
+
+#: Wells below which there is nothing to embed.
+FEWEST = 4
 
 
 def figures(found: list[Condition]) -> list[tuple[Condition, ...]]:
@@ -31,6 +34,9 @@ def umap(profiles: pd.DataFrame, conditions: tuple[Condition, ...], rules: Rules
     "main" holds all non-empty wells; published, without DMSO, whose missing name the authors' table lost. "all" is
     without negative controls. Rows are embedded in order of condition, plate and well, so that a seed gives one result
     on one machine; the authors shuffled them without a seed.
+
+    Only finite values can be embedded: features that are not finite in all these wells are left out; where that leaves
+    none, wells that are not finite in all features. No rows where fewer than FEWEST wells are left.
     """
     from sklearn.decomposition import PCA  # both take seconds to import
     from umap import UMAP
@@ -39,19 +45,24 @@ def umap(profiles: pd.DataFrame, conditions: tuple[Condition, ...], rules: Rules
     metas, features = [], []
     for condition in conditions:
         wells = wells_of(profiles, condition, rules)
-        shown = wells.finite & np.isfinite(wells.features).all(axis=1)
+        shown = wells.finite.copy()
         if not is_main or (rules.published and is_compound(condition)):
             shown &= ~wells.is_negative_control
         metas.append(wells.meta[shown].assign(**condition.columns()))
         features.append(pd.DataFrame(wells.features[shown], columns=list(wells.names)))
     meta = pd.concat(metas, ignore_index=True)
     together = pd.concat(features, ignore_index=True, join="inner")
+    rows, columns = embeddable(together.to_numpy())
+    meta = meta[rows].reset_index(drop=True)
     names = dict.fromkeys(name for condition in conditions for name in condition.columns())
     seed = MAIN_SEED if is_main else ALL_SEED
-    components = PCA(min(COMPONENTS, *together.shape), svd_solver="covariance_eigh").fit_transform(together.to_numpy())
-    # Seeded UMAP runs in one thread in any case. It needs more points than neighbours.
-    embedding = UMAP(random_state=seed, n_jobs=1, init="pca", n_neighbors=max(2, min(15, len(meta) - 1)))
-    places = embedding.fit_transform(components.astype(np.float32))
+    places = np.empty((len(meta), 2), dtype=np.float32)
+    if len(meta):
+        features = together.to_numpy()[np.ix_(rows, columns)]
+        components = PCA(min(COMPONENTS, *features.shape), svd_solver="covariance_eigh").fit_transform(features)
+        # Seeded UMAP runs in one thread in any case. It needs more points than neighbours.
+        how = {"init": "pca" if components.shape[1] > 1 else "random", "n_neighbors": max(2, min(15, len(meta) - 1))}
+        places = UMAP(random_state=seed, n_jobs=1, **how).fit_transform(components.astype(np.float32))
     table = pd.DataFrame(
         {
             "figure": "main" if is_main else "all",
@@ -70,3 +81,16 @@ def umap(profiles: pd.DataFrame, conditions: tuple[Condition, ...], rules: Rules
         }
     )
     return {"umap": table}
+
+
+def embeddable(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the wells and of the features that are finite together, no well where fewer than FEWEST are.
+
+    features: float64 (wells, features). Wells that are mostly not finite go first, so that they do not cost features.
+    """
+    is_finite = np.isfinite(features)
+    rows = is_finite.mean(axis=1) >= 1 - MOSTLY_EMPTY if features.size else np.zeros(len(features), dtype=bool)
+    columns = is_finite[rows].all(axis=0)
+    if not columns.any():
+        rows, columns = is_finite.all(axis=1) & rows, np.ones_like(columns)
+    return (rows if rows.sum() >= FEWEST else np.zeros_like(rows)), columns

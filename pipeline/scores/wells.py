@@ -58,12 +58,14 @@ class Wells:
     """The wells of one condition: `meta` one row a well, `features` float64 (wells, features), `names` of features.
 
     `finite[i]` is false for a well that is mostly not finite; it stays in `meta` and takes no part in any ranking.
+    `n_not_finite`: how many features of the profiles were left out for values that are not finite.
     """
 
     meta: pd.DataFrame
     features: np.ndarray
     names: tuple[str, ...]
     finite: np.ndarray
+    n_not_finite: int = 0
 
     @property
     def is_negative_control(self) -> np.ndarray:
@@ -146,7 +148,7 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
     features = features[:, keep]
     if not rules.published:
         usable &= np.any(features != 0, axis=1)
-    return Wells(meta, features, tuple(names[keep]), usable)
+    return Wells(meta, features, tuple(names[keep]), usable, int((~keep).sum()))
 
 
 def genes_of(meta: pd.DataFrame) -> list[frozenset[str]]:

@@ -7,6 +7,7 @@ from copairs import map as copairs
 
 from pipeline.errors import ConfigError
 from pipeline.scores.detection import detection
+from pipeline.scores.load import without_features
 from pipeline.scores.rules import Rules
 from pipeline.scores.wells import Condition, conditions, feature_names
 from tests.scores.small import screen
@@ -97,6 +98,24 @@ def test_a_feature_with_a_missing_value_is_left_out_and_an_empty_well_is_reporte
     pd.testing.assert_frame_equal(
         ours.reset_index(drop=True), detection(clean, A549, Rules())["detection_wells"], check_dtype=False
     )
+
+
+def test_how_many_features_were_left_out_is_said_and_all_of_them_by_name(profiles):
+    some, none = profiles.copy(), profiles.copy()
+    names = feature_names(profiles)
+    some.loc[3, names[:3]] = np.nan
+    for at, name in enumerate(names):
+        none.loc[at, name] = np.nan
+    classes = detection(some, A549, Rules())["detection"]
+    assert set(classes["n_features"]) == {37}
+    assert set(classes["n_features_not_finite"]) == {3}
+    assert without_features(classes) == [
+        "compound A549 short: 3 of 40 features left out, for they are not finite in every well."
+    ]
+    tables = detection(none, A549, Rules())
+    assert set(tables["detection_wells"]["note"]) == {"no feature is finite in all wells of the condition"}
+    assert "compound A549 short: nothing is ranked, for none of its 40" in without_features(tables["detection"])[0]
+    assert without_features(detection(profiles, A549, Rules())["detection"]) == []
 
 
 def test_wells_without_sample_are_no_queries(profiles):
