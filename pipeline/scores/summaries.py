@@ -206,25 +206,31 @@ def mode_differences(ours: Mapping[str, pd.DataFrame], others: Mapping[str, pd.D
     """What another mode would have said of the same profiles: per task and condition, the classes that change.
 
     ours, others: score tables of two modes. Columns: task, the condition's, n_classes and n_retrieved of both, `gained`
-    (retrieved by the other mode alone) and `lost` (by ours alone).
+    (retrieved by the other mode alone) and `lost` (by ours alone). These two are of perturbations or genes: published,
+    a perturbation in the same position is one class a well, and counts here as retrieved if it is in one of its wells.
     """
     parts = []
     for task in [name for name in COMPARED if len(ours.get(name, ())) and len(others.get(name, ()))]:
         by = condition_columns(ours[task])
-        both = ours[task].merge(others[task], on=[*by, "label"], how="outer", suffixes=("", "_other"))
-        mine, theirs = both["retrieved"].eq(True), both["retrieved_other"].eq(True)
-        changes = both.assign(
-            n_classes=both["n_queries"].gt(0),
-            n_classes_other=both["n_queries_other"].gt(0),
-            n_retrieved=mine,
-            n_retrieved_other=theirs,
-            gained=theirs & ~mine,
-            lost=mine & ~theirs,
+        both = _by_perturbation(ours[task], by).merge(
+            _by_perturbation(others[task], by), on=[*by, "label"], how="outer", suffixes=("", "_other")
         )
-        counted = ["n_classes", "n_classes_other", "n_retrieved", "n_retrieved_other", "gained", "lost"]
-        table = changes.groupby(by, sort=False, dropna=False)[counted].sum().reset_index()
+        counted = ["n_classes", "n_classes_other", "n_retrieved", "n_retrieved_other"]
+        both[counted] = both[counted].fillna(0).astype(int)
+        mine, theirs = both["n_retrieved"] > 0, both["n_retrieved_other"] > 0
+        changes = both.assign(gained=theirs & ~mine, lost=mine & ~theirs)
+        table = changes.groupby(by, sort=False, dropna=False)[[*counted, "gained", "lost"]].sum().reset_index()
         table.insert(0, "task", task)
         parts.append(table.assign(mode=ours[task]["mode"].iloc[0], other_mode=others[task]["mode"].iloc[0]))
     if not parts:
         return pd.DataFrame(columns=["task", "mode", "other_mode"])
     return _conditions_first(pd.concat(parts, ignore_index=True))
+
+
+def _by_perturbation(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """One row a condition and `label`, with its classes and those retrieved; a class "sample, well" is its sample's."""
+    if "position" in table:
+        in_place = (table["position"] == "same") & (table["mode"] == "published")
+        table = table.assign(label=table["label"].mask(in_place, table["label"].str.rpartition(", ")[0]))
+    table = table.assign(n_classes=table["n_queries"].gt(0), n_retrieved=table["retrieved"].eq(True))
+    return table.groupby([*by, "label"], sort=False, dropna=False)[["n_classes", "n_retrieved"]].sum().reset_index()

@@ -128,6 +128,19 @@ def test_mode_differences_count_what_only_one_mode_retrieves(tables):
     assert (row["mode"], row["other_mode"]) == ("correct", "published")
 
 
+def test_mode_differences_in_the_same_position_are_of_samples_though_published_has_classes_of_wells():
+    place = {"modality": "orf", "cell_type": "A549", "timepoint": "long", "position": "same"}
+    ours = classes([("a", 0.9, 0.1), ("b", 0.9, 0.1), ("c", 0.1, 0.1)], **place)
+    wells = [("a, A01", 0.9, 0.1), ("a, B01", 0.1, 0.1), ("b, A02", 0.2, 0.1), ("b, B02", 0.2, 0.1)]
+    theirs = classes([*wells, ("c, A03", 0.9, 0.1), ("c, B03", 0.9, 0.1)], **place).assign(mode="published")
+    row = mode_differences({"positions": ours}, {"positions": theirs}).iloc[0]
+    assert (row["n_classes"], row["n_classes_other"]) == (3, 6)
+    assert (row["n_retrieved"], row["n_retrieved_other"]) == (2, 3)
+    assert (row["gained"], row["lost"]) == (1, 1), "c and b; a is retrieved by both"
+    back = mode_differences({"positions": theirs}, {"positions": ours}).iloc[0]
+    assert (back["gained"], back["lost"]) == (1, 1)
+
+
 def test_an_empty_table_differs_in_nothing(tables):
     other = {name: table.assign(mode="published") for name, table in tables.items()}
     tables["sisters"], other["sisters"] = tables["sisters"].iloc[:0], other["sisters"].iloc[:0]
