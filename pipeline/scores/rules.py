@@ -6,6 +6,7 @@
 | null                | seeded by (positives, candidates)         | the same (the authors' was unseeded) |
 | q of a class        | BH over queries, then geometric mean      | geometric mean of p, BH over classes |
 | no positives        | left out and counted, never retrieved     | p = 1 / (1 + null size)            |
+| no negatives        | left out and counted, never retrieved     | the same                           |
 | ties                | negatives first: a tie never helps        | to 16 candidates negatives first, then a coin |
 | compound-gene negatives | pairs that share no gene              | all pairs, the true ones too       |
 | positions           | a class is a perturbation                 | same position: perturbation x well |

@@ -23,7 +23,7 @@ TOLERANCE = 1e-9
 
 #: What `judge` adds to the columns that identify a class.
 CLASS_COLUMNS = [
-    "n_queries", "n_without_positives", "n_positives", "n_candidates", "mean_average_precision",
+    "n_queries", "n_without_positives", "n_without_negatives", "n_positives", "n_candidates", "mean_average_precision",
     "expected_average_precision", "p", "q", "p_min", "retrieved", "mode",
 ]  # fmt: skip
 
@@ -82,9 +82,14 @@ def judge(queries: pd.DataFrame, rules: Rules, by: list[str]) -> tuple[pd.DataFr
     """(queries with p, q, p_min; one row per class) for the queries of one condition.
 
     queries: one row each, with `n_positives`, `n_candidates`, `average_precision` (NaN without positives) and the
-    columns `by` that name the class. In the class table p and q are geometric means (or, in mode copairs, of the test
-    on mAP), `n_positives` and `n_candidates` means over its queries, `p_min` what it would have had with every AP 1.
+    columns `by` that name the class. A query without negatives has AP 1 in any order, which says nothing: it is left
+    out and counted in every mode, for the authors are not known to have had one.
+
+    In the class table p and q are geometric means (or, in mode copairs, of the test on mAP), `n_positives` and
+    `n_candidates` means over its queries, `p_min` what it would have had with every AP 1.
     """
+    without_negatives = (queries["n_candidates"] == queries["n_positives"]).to_numpy()
+    queries = queries.assign(average_precision=queries["average_precision"].mask(without_negatives))
     queries = _query_p(queries.reset_index(drop=True), rules)
     if rules.mode == "correct":
         queries["q"] = benjamini_hochberg(queries["p"])
@@ -94,7 +99,8 @@ def judge(queries: pd.DataFrame, rules: Rules, by: list[str]) -> tuple[pd.DataFr
 
     logs = queries.assign(p=np.log(queries["p"]), q=np.log(queries["q"]), p_min=np.log(queries["p_min"]))
     logs["is_ranked"] = queries["p"].notna()
-    logs["lacks_positives"] = queries["average_precision"].isna()
+    logs["lacks_negatives"] = without_negatives & (queries["n_positives"] > 0)
+    logs["lacks_positives"] = queries["average_precision"].isna() & ~logs["lacks_negatives"]
     everyone = logs.groupby(by, sort=True, observed=True)
     groups = logs[logs["is_ranked"]].groupby(by, sort=True, observed=True)
     classes = groups[["n_positives", "n_candidates", "expected_average_precision"]].mean()
@@ -104,6 +110,7 @@ def judge(queries: pd.DataFrame, rules: Rules, by: list[str]) -> tuple[pd.DataFr
     classes = classes.reindex(everyone.size().index)
     classes["n_queries"] = everyone["is_ranked"].sum()
     classes["n_without_positives"] = everyone["lacks_positives"].sum()
+    classes["n_without_negatives"] = everyone["lacks_negatives"].sum()
     if rules.mode == "copairs":
         tests = pd.DataFrame(groups[["n_positives", "n_candidates", "average_precision"]].apply(_test_on_mean, rules))
         classes[["p", "p_min"]] = tests.reindex(columns=["p", "p_min"], index=classes.index).astype(float)
@@ -125,7 +132,8 @@ def _query_p(queries: pd.DataFrame, rules: Rules) -> pd.DataFrame:
         p_min[at] = distribution.p(1.0, strict=rules.published)
     if rules.published:
         # NaN > anything is false, so the authors' count for a query without positives was 0.
-        p[np.isnan(ap)] = p_min[np.isnan(ap)] = 1 / (1 + rules.null_size)
+        without = (np.isnan(ap) & (queries["n_positives"] == 0) & (queries["n_candidates"] > 0)).to_numpy()
+        p[without] = p_min[without] = 1 / (1 + rules.null_size)
     expected = expected_average_precision(queries["n_positives"].to_numpy(), queries["n_candidates"].to_numpy())
     return queries.assign(expected_average_precision=expected, p=p, p_min=p_min)
 

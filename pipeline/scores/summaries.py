@@ -79,7 +79,8 @@ def overview(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a task and condition of the tables whose classes are retrieved or not.
 
     `n_classes`, `n_retrieved`, `fraction_retrieved` count classes with a valid query; `n_left_out` the others, and
-    `n_without_positives` the queries that have none. `median_map`; `p_min`, the smallest of any class.
+    `n_without_positives` and `n_without_negatives` the queries that have none. `median_map`; `p_min`, the
+    smallest of any class.
     """
     parts = []
     for task in [name for name in OVERVIEW if name in tables]:
@@ -90,18 +91,19 @@ def overview(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         part = fraction_retrieved(table, by).drop(columns="mode").set_index(by)
         own = table[valid].groupby(by)
         part["median_map"], part["p_min"] = own["mean_average_precision"].median(), own["p_min"].min()
-        lists = [table[~valid][[*by, "n_without_positives"]], table[valid][[*by, "n_without_positives"]]]
+        lacking = ["n_without_positives", "n_without_negatives"]
+        lists = [table[~valid][[*by, *lacking]], table[valid][[*by, *lacking]]]
         if f"{task}_left_out" in tables:
             alone = _plain(tables[f"{task}_left_out"]).rename(columns={"n_queries": "n_without_positives"})
-            lists[0] = pd.concat([lists[0], alone[[*by, "n_without_positives"]]])
+            lists[0] = pd.concat([lists[0], alone[[*by, "n_without_positives"]].assign(n_without_negatives=0)])
         left_out = lists[0].groupby(by).size().rename("n_left_out")
-        queries = pd.concat(lists).groupby(by)["n_without_positives"].sum()
+        queries = pd.concat(lists).groupby(by)[lacking].sum()
         part = part.join([left_out, queries], how="outer").reset_index()
         part.insert(0, "task", task)
         parts.append(part)
     if not parts:
         return pd.DataFrame(columns=["task"])
-    counted = ["n_classes", "n_retrieved", "n_left_out", "n_without_positives"]
+    counted = ["n_classes", "n_retrieved", "n_left_out", "n_without_positives", "n_without_negatives"]
     whole = pd.concat(parts, ignore_index=True)
     whole[counted] = whole[counted].fillna(0).astype(int)
     return _conditions_first(whole)

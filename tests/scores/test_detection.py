@@ -6,6 +6,7 @@ import pytest
 from copairs import map as copairs
 
 from pipeline.errors import ConfigError
+from pipeline.scores import overview
 from pipeline.scores.detection import detection
 from pipeline.scores.load import without_features
 from pipeline.scores.rules import Rules
@@ -72,8 +73,30 @@ def test_negatives_are_the_controls_of_the_same_plate_only(profiles):
     wells = detection(elsewhere, A549, Rules())["detection_wells"]
     lost = wells["note"] == "no negative controls on its plate"
     assert lost.sum() == 4
-    assert (wells.loc[lost, "p"] == 1).all(), "a list without negatives says nothing"
+    assert wells.loc[lost, ["average_precision", "p"]].isna().all(axis=None), "a list without negatives says nothing"
     assert (wells.loc[~lost, "n_candidates"] == 15).all()
+
+
+@pytest.mark.parametrize("mode", ["correct", "published", "copairs"])
+def test_queries_without_negatives_are_left_out_and_counted_in_every_mode(profiles, mode):
+    plates = profiles["Metadata_Plate"].unique()
+    uncontrolled = profiles["Metadata_Plate"].eq(plates[0]) & (profiles["Metadata_control_type"] == "negcon")
+    tables = detection(profiles[~uncontrolled], A549, Rules(mode, null_size=200))
+    classes, wells = tables["detection"].set_index("label"), tables["detection_wells"]
+    assert (classes["n_queries"] == 3).all()
+    assert (classes["n_without_negatives"] == 1).all()
+    assert (classes["n_without_positives"] == 0).all()
+    others = wells[(wells["plate"] != plates[0]) & (wells["label"] == "none")]
+    assert classes.loc["none", "mean_average_precision"] == pytest.approx(others["average_precision"].mean())
+    summary = overview(tables).iloc[0]
+    assert (summary["n_without_negatives"], summary["n_classes"]) == (4, 4)
+
+    nothing = detection(profiles[profiles["Metadata_control_type"] != "negcon"], A549, Rules(mode, null_size=200))
+    classes = nothing["detection"]
+    assert (classes["n_queries"] == 0).all()
+    assert (classes["n_without_negatives"] == 4).all()
+    assert not classes["retrieved"].any()
+    assert overview(nothing)["n_left_out"].tolist() == [4]
 
 
 def test_row_order_and_other_conditions_change_nothing(profiles):

@@ -16,6 +16,7 @@ def classes(rows: list[tuple[str, float, float]], **front: str) -> pd.DataFrame:
     return table.assign(
         n_queries=np.where(valid, 4, 0),
         n_without_positives=np.where(valid, 0, 2),
+        n_without_negatives=0,
         p_min=0.01,
         retrieved=table["mean_average_precision"] > 0.5,
         mode="correct",
