@@ -29,7 +29,11 @@ RULES = {
     "guides": "guides of one gene lie in several parts",
     "identifiers": "identifiers of one compound lie in several parts",
     "targets": "a compound lists genes whose reagents lie in another part",
+    "shared_targets": "a compound lists genes without reagents in the split, which compounds of another part list too",
 }
+
+#: The rules of the task "gene-compound" alone.
+OF_GENES = ("targets", "shared_targets")
 
 SPLIT_TASKS = ("representation", "gene-compound")
 
@@ -123,11 +127,11 @@ def check_split_file(path: Path, wells: pd.DataFrame, task: str = "gene-compound
 def as_text(found: pd.DataFrame, task: str) -> str:
     """What `check_split` found, for a terminal: a line a rule, and below it what breaks it."""
     lines = []
-    for rule in RULES if task == "gene-compound" else [rule for rule in RULES if rule != "targets"]:
+    for rule in RULES if task == "gene-compound" else [rule for rule in RULES if rule not in OF_GENES]:
         broken = found[found["rule"] == rule]
         lines.append(f"{rule}: " + (f"{len(broken)} found: {RULES[rule]}" if len(broken) else "kept"))
         lines += [f"  {row.item} ({row.parts}){row.detail and ': '}{row.detail}" for row in broken.itertuples()]
-    if (found["rule"] == "targets").any():
+    if found["rule"].isin(OF_GENES).any():
         lines.append("Where reagents and compounds lie apart by design, check the split with --task representation.")
     return "\n".join(lines)
 
@@ -179,23 +183,25 @@ def _torn(rows: pd.DataFrame, by: list[str], rule: str) -> pd.DataFrame:
 
 
 def _leaking_targets(rows: pd.DataFrame) -> pd.DataFrame:
-    """Compounds that list a gene whose reagents (without reagents: other compounds) lie in another part."""
+    """Compounds that list a gene whose reagents lie in another part (`targets`), or, of a gene without reagents in the
+    split, other compounds that list it (`shared_targets`).
+    """
     facts = rows.rename(columns={"gene": "Metadata_gene", "target_list": "Metadata_target_list"})
     facts = facts.drop_duplicates(["broad_sample", "part"]).reset_index(drop=True)
     listed = pd.DataFrame({"gene": genes_of(facts), "part": facts["part"], "compound": facts["modality"] == "compound"})
     listed = listed.assign(sample=facts["broad_sample"], gene=listed["gene"].map(sorted)).explode("gene").dropna()
-    reagents = listed[~listed["compound"]]
-    homes = (reagents if len(reagents) else listed).groupby("gene")["part"].agg(set)
-    leaks: dict[tuple[str, str], list[str]] = {}
-    for row in listed[listed["compound"]].itertuples():
-        if others := homes.get(row.gene, set()) - {row.part}:
-            leaks.setdefault((str(row.sample), str(row.part)), []).append(f"{row.gene} ({', '.join(sorted(others))})")
-    return pd.DataFrame(
-        {
-            "rule": "targets",
-            "item": [sample for sample, _ in leaks],
-            "parts": [part for _, part in leaks],
-            "detail": [", ".join(genes) for genes in leaks.values()],
-        },
-        dtype=object,
-    )
+    compounds, reagents = listed[listed["compound"]], listed[~listed["compound"]]
+    homes = {
+        "targets": reagents,
+        "shared_targets": compounds[~compounds["gene"].isin(reagents["gene"])],
+    }
+    found = []
+    for rule, lying in homes.items():
+        parts = lying.groupby("gene")["part"].agg(set)
+        leaks: dict[tuple[str, str], list[str]] = {}
+        for row in compounds.itertuples():
+            if others := parts.get(row.gene, set()) - {row.part}:
+                leak = f"{row.gene} ({', '.join(sorted(others))})"
+                leaks.setdefault((str(row.sample), str(row.part)), []).append(leak)
+        found += [(rule, sample, part, ", ".join(genes)) for (sample, part), genes in leaks.items()]
+    return pd.DataFrame(found, columns=["rule", "item", "parts", "detail"], dtype=object)

@@ -50,8 +50,9 @@ def test_the_papers_representation_split_keeps_its_rules(cpjump1, wells):
 
 def test_the_papers_gene_compound_split_leaks_through_53_target_lists(cpjump1, wells):
     found = broken(gene_compound_split(cpjump1), wells)
-    assert set(found) <= {"targets", "identifiers"}
+    assert set(found) <= {"targets", "shared_targets", "identifiers"}
     assert len(found["targets"]) == 53
+    assert len(found["shared_targets"]) > 53, "genes of the lists that the screen has no reagent for"
 
 
 def test_a_torn_perturbation_is_found_within_a_condition_only(cpjump1, wells):
@@ -138,6 +139,28 @@ def test_a_leak_names_the_compound_the_gene_and_where_it_lies(wells):
     )
     found = check_split(split, wells)
     assert found.to_numpy().tolist() == [["targets", compound["Metadata_broad_sample"], "train", f"{other} (test)"]]
+
+
+def test_compounds_leak_through_a_gene_without_reagents_whatever_other_reagents_are_there():
+    wells = pd.DataFrame(
+        {
+            "Metadata_Plate": "p",
+            "Metadata_Well": ["A01", "A02", "A03", "A04"],
+            "Metadata_broad_sample": ["c1", "c2", "c3", "g1"],
+            "Metadata_control_type": "",
+            "Metadata_modality": ["compound", "compound", "compound", "crispr"],
+            "Metadata_gene": ["", "", "", "H"],
+            "Metadata_target_list": ["G", "G|H", "H", ""],
+        }
+    )
+    compounds = pd.DataFrame({"broad_sample": ["c1", "c2", "c3"], "part": ["train", "test", "test"]})
+    through_g = [["shared_targets", "c1", "train", "G (test)"], ["shared_targets", "c2", "test", "G (train)"]]
+    assert check_split(compounds, wells).to_numpy().tolist() == through_g
+    with_reagent = pd.concat([compounds, pd.DataFrame({"broad_sample": ["g1"], "part": ["test"]})])
+    assert check_split(with_reagent, wells).to_numpy().tolist() == through_g
+    elsewhere = pd.concat([compounds, pd.DataFrame({"broad_sample": ["g1"], "part": ["validate"]})])
+    reagent = [["targets", "c2", "test", "H (validate)"], ["targets", "c3", "test", "H (validate)"]]
+    assert check_split(elsewhere, wells).to_numpy().tolist() == [*reagent, *through_g]
 
 
 @pytest.mark.parametrize(
