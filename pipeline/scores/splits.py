@@ -3,6 +3,7 @@
 The paper's rules: replicates of a perturbation stay together (within a condition), so do all cells of a well, both
 guides of a gene, and the identifiers of one compound. Its gene-compound split goes by a compound's primary target; a
 compound that also lists a gene of another part leaks in any task that uses the whole list, and the check says so.
+Negative controls may lie in every part, but for the cells of one well.
 """
 
 from __future__ import annotations
@@ -96,12 +97,14 @@ def check_split(split: pd.DataFrame, wells: pd.DataFrame, task: str = "gene-comp
     """
     if task not in SPLIT_TASKS:
         raise ConfigError(f"There is no split task {task!r}. Choose from: {', '.join(SPLIT_TASKS)}.")
-    rows = _samples(_parted(split), wells)
-    condition = [name for name in CONDITION if name in rows]
+    everything = _samples(_parted(split), wells)
+    condition = [name for name in CONDITION if name in everything]
+    # Negative controls belong in every part: a control says nothing of another perturbation.
+    rows = everything[everything["control_type"] != "negcon"]
     guides = rows[(rows["modality"] == "crispr") & (rows["gene"] != "")]
     named = rows[(rows["modality"] == "compound") & (rows["pert_iname"] != "")]
     findings = [
-        _torn(rows, [name for name in WELL if name in rows], "wells") if "well" in rows else None,
+        _torn(everything, [name for name in WELL if name in rows], "wells") if "well" in rows else None,
         _torn(rows, ["broad_sample", *condition], "replicates"),
         _torn(guides, ["gene", *condition], "guides"),
         _torn(named, ["pert_iname", *condition], "identifiers"),
@@ -165,14 +168,14 @@ def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     key = [name for name in WELL if name in split] if "broad_sample" not in split else ["broad_sample"]
     if key != ["broad_sample"] and not {"plate", "well"} <= set(key):
         raise ConfigError("A split names its rows by plate and well, by broad_sample, or by orf, crispr and compound.")
-    facts = ["broad_sample", "modality", "gene", "target_list", "pert_iname"]
+    facts = ["broad_sample", "control_type", "modality", "gene", "target_list", "pert_iname"]
     facts += [name for name in CONDITION if name not in split and key != ["broad_sample"]]
     table = known[[*dict.fromkeys([*key, *facts])]].drop_duplicates(key)
     rows = split[[name for name in split if name in key or name not in facts]].merge(table, on=key, how="left")
     if (unknown := rows["modality"].isna()).any():
         example = " ".join(rows.loc[unknown, key].iloc[0].astype(str))
         raise ConfigError(f"{unknown.sum()} rows of the split are not of this screen, e.g. {example}.")
-    return rows[rows["broad_sample"] != ""].reset_index(drop=True)
+    return rows[(rows["broad_sample"] != "") | (rows["control_type"] == "negcon")].reset_index(drop=True)
 
 
 def _torn(rows: pd.DataFrame, by: list[str], rule: str) -> pd.DataFrame:

@@ -163,6 +163,23 @@ def test_compounds_leak_through_a_gene_without_reagents_whatever_other_reagents_
     assert check_split(elsewhere, wells).to_numpy().tolist() == [*reagent, *through_g]
 
 
+@pytest.mark.parametrize("task", ["representation", "gene-compound"])
+def test_negative_controls_may_lie_in_every_part_but_not_one_of_their_wells(wells, task):
+    key = ["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
+    controls = wells[wells["Metadata_control_type"] == "negcon"]
+    assert {"compound", "crispr", "orf"} == set(controls["Metadata_modality"])
+    split = controls[key].set_axis(["batch", "plate", "well"], axis=1)
+    split["part"] = ["train", "test"] * (len(split) // 2) + ["train"] * (len(split) % 2)
+    assert broken(split, wells, task=task) == {}
+    torn = pd.concat([split, split.iloc[:1].assign(part="other")])
+    assert broken(torn, wells, task=task) == {"wells": [" ".join(split.iloc[0, :3])]}
+    samples = sorted(set(controls["Metadata_broad_sample"]) - {""})
+    parted = pd.DataFrame(
+        {"broad_sample": [*samples, *samples], "part": ["train"] * len(samples) + ["test"] * len(samples)}
+    )
+    assert broken(parted, wells, task=task) == {}
+
+
 @pytest.mark.parametrize(
     ("parts", "why"), [(["train", "train"], "nothing is split"), (["train", ""], "1 rows of the split have no part")]
 )
