@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import fisher_exact
 
 from pipeline.config import Screen
 from pipeline.scores.annotations import well_annotations
@@ -60,6 +61,9 @@ def _classes(n: int, classes: float) -> float:
     return classes / n + 0.0005
 
 
+#: Parts of the genes of the gene-compound split, as in the paper.
+SPLIT_SHARES = {"train": 0.6, "validate": 0.2, "test": 0.2}
+
 ROUNDED = "no chance in it; profiles rounded to five digits"
 RUN_NOISE = "unseeded null: the authors' own runs differ by one class"
 FILTER_NOISE = "unseeded null in the activity filter: the authors' own runs differ by up to two classes"
@@ -74,6 +78,8 @@ def _fig4a(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
         tolerance = _classes(row.n_perturbations, 1)
         of = _fraction("detection", **where)
         yield Number(_words(where), row.fraction_retrieved, of, tolerance, RUN_NOISE, Q_ORDER, (where,))
+        item = f"{_words(where)}, the authors' other run"
+        yield Number(item, row.fraction_retrieved_other_run, of, tolerance, RUN_NOISE, Q_ORDER, (where,))
 
 
 def _extended_data_fig1(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
@@ -153,6 +159,12 @@ def _t_tests(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
         why = f"correct: against the AP by chance; published tests against 0, and {why}"
         item, needs = f"{test}, {row.condition}, {row.cell_type}", _needs(row.condition, row.cell_type)
         yield Number(item, row.statistic, of, tolerance, noise, why, needs)
+        p = _value("t_tests", "p", test=test, condition=row.condition, cell_type=row.cell_type)
+        if row.p_value_as_printed.startswith("<"):
+            below = _is_below(p, float(row.p_value_as_printed[1:]))
+            yield Number(f"{item}, p {row.p_value_as_printed} (1: yes)", 1, below, 0, "printed as a bound", why, needs)
+        else:
+            yield Number(f"{item}, p", float(row.p_value_as_printed), p, 0.05, noise, why, needs)
 
 
 def _fig5(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
@@ -171,12 +183,25 @@ def _fig5(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
             "n": (row.n, 0),
             "n_below": (row.n_le_5th_percentile, 2),
             "n_above": (row.n_ge_95th_percentile, 2),
+            "percent_below": (row.pct_le_5th, 100 * 2 / row.n + 0.005),
+            "percent_above": (row.pct_ge_95th, 100 * 2 / row.n + 0.005),
             "odds_ratio": (row.fisher_odds_ratio, 0.05),
         }
         for column, (theirs, tolerance) in numbers.items():
             of = _value("directionality", column, **where)
             item = f"{row.figure}, {comparison}, {row.cell_type}, {column}"
             yield Number(item, theirs, of, tolerance, ROUNDED, why, needs)
+        # As a power of ten, for two pairs more or less beyond a threshold change p by a factor.
+        below, above = row.n_le_5th_percentile, row.n_ge_95th_percentile
+        theirs = np.log10(row.fisher_p_two_sided)
+        moved = [_fisher_log10_p(row.n, below + i, above + j) for i in (-2, 2) for j in (-2, 2)]
+        item = f"{row.figure}, {comparison}, {row.cell_type}, log10 of Fisher's two-sided p"
+        of, tolerance = _log10("directionality", "p", **where), float(np.abs(np.array(moved) - theirs).max())
+        yield Number(item, theirs, of, tolerance, f"{ROUNDED}: two pairs at either end", why, needs)
+
+
+def _fisher_log10_p(n: int, below: int, above: int) -> float:
+    return float(np.log10(fisher_exact([[n - below, below], [n - above, above]]).pvalue))
 
 
 def _top_pairs(published: pd.DataFrame, _: Screen) -> Iterator[Number]:
@@ -224,9 +249,22 @@ def _dataset_splits(published: pd.DataFrame, screen: Screen) -> Iterator[Number]
 
 
 def _split_genes(published: pd.DataFrame, screen: Screen) -> Iterator[Number]:
-    ours = set(gene_compound_split(screen)["gene"])
-    shared = len(ours & set(published["gene"])) if len(ours) == len(published) else len(ours)
-    yield Number("genes of the screen in the published split", len(published), _just(shared), 0, "the layout decides")
+    """The published genes against those of the screen's own reagents, and its parts against the shares drawn.
+
+    Which gene fell into which part was drawn with R's generator, and is not repeated here.
+    """
+    wells = well_annotations(screen)
+    for kind in ("orf", "crispr"):
+        genes = set(wells.loc[(wells["Metadata_modality"] == kind) & (wells["Metadata_gene"] != ""), "Metadata_gene"])
+        controls = wells["Metadata_control_type"] == "negcon"
+        genes -= set(wells.loc[controls, "Metadata_gene"]) - set(wells.loc[~controls, "Metadata_gene"])
+        both = _just(float(len(genes & set(published["gene"]))))
+        yield Number(f"genes that {kind} reagents perturb", len(published), both, 0, "the layout decides")
+        other = _just(float(len(genes - set(published["gene"]))))
+        yield Number(f"genes of {kind} reagents in no part", 0, other, 0, "the layout decides")
+    for part, share in SPLIT_SHARES.items():
+        theirs = int((published["split"] == part).sum())
+        yield Number(f"genes of {part}", theirs, _just(share * len(genes)), 0.5, "a share of the genes, rounded")
 
 
 def _needs(condition: str, cell_type: str) -> tuple[Mapping[str, str], ...]:
@@ -238,6 +276,15 @@ def _needs(condition: str, cell_type: str) -> tuple[Mapping[str, str], ...]:
 
 def _value(stem: str, column: str, **where: object) -> Callable[[Tables], float]:
     return lambda tables: _one(tables[stem], column, **where)
+
+
+def _log10(stem: str, column: str, **where: object) -> Callable[[Tables], float]:
+    return lambda tables: float(np.log10(_one(tables[stem], column, **where)))
+
+
+def _is_below(of: Callable[[Tables], float], bound: float) -> Callable[[Tables], float]:
+    """1 if it is, 0 if not; NaN stays NaN."""
+    return lambda tables: np.nan if np.isnan(value := of(tables)) else float(value < bound)
 
 
 def _just(value: float) -> Callable[[Tables], float]:
