@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from pipeline.errors import ConfigError
 from pipeline.scores.rules import Rules
@@ -108,7 +109,24 @@ def common_features(*several: Consensus) -> list[str]:
 
 
 def feature_names(profiles: pd.DataFrame) -> list[str]:
-    return [name for name in profiles.columns if not name.startswith("Metadata")]
+    """The columns that are not metadata. Raises `ConfigError` where one of them is no number."""
+    names = [name for name in profiles.columns if not name.startswith("Metadata")]
+    text = [name for name in names if not (is_numeric_dtype(profiles[name]) or _is_number(profiles[name]))]
+    if text:
+        raise ConfigError(
+            f"These profiles have columns that are no numbers: {', '.join(text)}. A column that does not start with "
+            "Metadata is taken for a feature: call it Metadata_..., or leave it out of the profiles."
+        )
+    return names
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Whether a column without a type of numbers holds nothing else."""
+    try:
+        column.astype(float)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def conditions(profiles: pd.DataFrame) -> list[Condition]:

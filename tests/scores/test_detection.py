@@ -7,6 +7,7 @@ from copairs import map as copairs
 
 from pipeline.errors import ConfigError
 from pipeline.scores import overview
+from pipeline.scores.corrections import corrected
 from pipeline.scores.detection import detection
 from pipeline.scores.load import without_features
 from pipeline.scores.rules import Rules
@@ -151,6 +152,16 @@ def test_wells_without_sample_are_no_queries(profiles):
 def test_profiles_without_annotation_are_refused_with_the_columns_that_lack(profiles):
     with pytest.raises(ConfigError, match="Metadata_control_type"):
         conditions(profiles.drop(columns="Metadata_control_type"))
+
+
+def test_a_text_column_that_is_not_called_metadata_is_refused_by_name(profiles):
+    named = profiles.assign(Image_FileName_OrigDNA="r01c01.tiff", Cells_Count=3, Cells_Nothing=None)
+    with pytest.raises(ConfigError, match=r"no numbers: Image_FileName_OrigDNA\. .* Metadata_"):
+        detection(named, A549, Rules())
+    with pytest.raises(ConfigError, match="Image_FileName_OrigDNA"):
+        corrected(named, ["clip"])
+    counted = detection(named.drop(columns="Image_FileName_OrigDNA"), A549, Rules())["detection"]
+    assert set(counted["n_features"]) == {41}, "a count is a number, a column without values is left out"
 
 
 def test_profiles_without_features_have_conditions_and_no_scores(profiles):
