@@ -17,7 +17,8 @@ def variance(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dict
     `explained` is the one-way share (between-level sum of squares over total), `adjusted` the same less what as many
     random levels would explain (epsilon squared). Where every sample has a place of its own, treatment and position
     cannot be told apart in all wells; row and column among the negative controls have no treatment in them.
-    A factor with one level in the condition, or with as many as wells, is not estimable and left out.
+    A factor with one level in the condition, or with as many as wells, is not estimable and left out: so `batch` where
+    plates of another batch are conditions of their own, as on CPJUMP1.
     """
     wells = wells_of(profiles, condition, rules)
     places = np.array([well_position(well) for well in wells.meta["Metadata_Well"]]).reshape(-1, 2)

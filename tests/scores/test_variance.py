@@ -6,7 +6,9 @@ import pytest
 from scipy.stats import f_oneway
 
 from pipeline.scores import Condition, Rules
+from pipeline.scores.annotations import well_annotations
 from pipeline.scores.variance import explained_variance, variance
+from pipeline.scores.wells import conditions
 from tests.scores.small import screen
 
 A549 = Condition("compound", "A549", "short")
@@ -56,3 +58,16 @@ def test_a_column_effect_shows_among_the_negative_controls(shares):
 
 def test_a_factor_with_one_level_is_left_out(shares):
     assert "batch" not in shares.index.get_level_values("factor")
+
+
+def test_batch_is_a_factor_where_a_condition_spans_batches_and_none_of_cpjump1_does(cpjump1):
+    profiles = screen(dict.fromkeys("abcdef", 0.0), n_plates=4)
+    second = profiles["Metadata_Plate"].str.endswith(("3", "4"))
+    profiles.loc[second, "Metadata_Batch"] = "batch2"
+    profiles.loc[second, "Cells_Feature_0"] += 30
+    table = variance(profiles, A549, Rules())["variance"].set_index(["wells", "factor", "feature"])
+    assert table.loc[("all", "batch", "Cells_Feature_0"), "explained"] > 0.9
+
+    wells = well_annotations(cpjump1)
+    spans = {condition: wells.loc[condition.rows(wells), "Metadata_Batch"].nunique() for condition in conditions(wells)}
+    assert set(spans.values()) == {1}, "else docs/scores.md is wrong"
