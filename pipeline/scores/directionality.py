@@ -4,7 +4,8 @@ Per cell type, consensus profiles without any filter on activity: compounds by s
 replicates in one median); all combinations of time points. Signed cosine of the pairs that share a gene, against the
 null of pairs that do not: how many lie at or beyond the null's 5th and 95th percentiles.
 
-Comparisons: "orf-crispr" (5a), "compound-crispr" and "compound-orf" (5b), in the screen's words for modalities.
+Comparisons: "orf-crispr" (5a), "compound-crispr" and "compound-orf" (5b), in the screen's words for modalities; also in
+`modality`, the column that every score table has.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def directionality(profiles: pd.DataFrame, conditions: tuple[Condition, ...], ru
             for b in conditions
             if (a.modality, b.modality) == (first, second)
         }
-        name = {**cell, "comparison": f"{first}-{second}"}
+        # `modality`, as every score table has it, is here the pair of them.
+        name = {"modality": f"{first}-{second}", **cell, "comparison": f"{first}-{second}"}
         pooled = pool(parts.values())
         if first in compound:
             of_compounds.append(pooled)

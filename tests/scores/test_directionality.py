@@ -136,3 +136,11 @@ def test_the_strongest_pairs_are_the_ten_at_either_end_per_cell_type(tables):
 def test_conditions_of_another_variant_are_not_pooled():
     found = [Condition("compound", "A549", "long"), Condition("compound", "A549", "long", "density 80")]
     assert len(by_cell_type(found)) == 2
+
+
+def test_every_table_names_the_pair_of_modalities_as_its_modality(tables):
+    for name in ("directionality", "directionality_pairs", "directionality_null"):
+        assert set(tables["correct"][name]["modality"]) == {"orf-crispr", "compound-crispr", "compound-orf"}
+        assert (tables["correct"][name]["modality"] == tables["correct"][name]["comparison"]).all()
+    strongest = strongest_pairs(tables["correct"]["directionality_pairs"])["pairs"]
+    assert set(strongest["modality"]) <= {"compound-crispr", "compound-orf"}
