@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import config_docs
 from pipeline.config import SCREENS, load_config, load_screen
+from pipeline.config import docs as config_docs
 from pipeline.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -199,7 +199,7 @@ def test_a_file_that_is_no_yaml_or_holds_no_keys_is_refused(tmp_path):
 
 def test_the_page_of_keys_is_current():
     page = (ROOT / "docs" / "config.md").read_text()
-    assert page == config_docs.describe() + "\n", "run: python -m pipeline.config_docs > docs/config.md"
+    assert page == config_docs.describe() + "\n", "run: python -m pipeline.config.docs > docs/config.md"
 
 
 def test_every_key_says_what_it_means():

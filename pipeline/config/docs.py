@@ -1,4 +1,4 @@
-"""Every key of a config, as the Markdown of docs/config.md: `python -m pipeline.config_docs > docs/config.md`."""
+"""Every key of a config, as the Markdown of docs/config.md: `python -m pipeline.config.docs > docs/config.md`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from pipeline.storage import Location
 HEAD = """# Config
 
 One YAML file says what a run is. Paths in it are relative to the file. Unknown keys are refused. Start from
-`pipeline/screens/template/`; made from the descriptions in `pipeline/config.py` by `python -m pipeline.config_docs`.
+`pipeline/screens/template/`. This page is made from the descriptions in `pipeline/config/model.py`
+(`python -m pipeline.config.docs > docs/config.md`).
 """
 
 _WORDS = {

@@ -1,0 +1,141 @@
+"""Reading configs and screens from YAML files, with complaints in the words of the file."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.config.model import Config, PerturbationTable, Screen
+from pipeline.errors import ConfigError
+from pipeline.storage import Location
+
+SCREENS = Path(__file__).parents[1] / "screens"
+
+
+def load_config(source: str | Path, **overrides: Any) -> Config:
+    """Read a YAML file. Paths in it are relative to it.
+
+    `overrides`: dotted keys, e.g. `{"engine.kind": "native"}`; None leaves a key as the file has it.
+    Raises `ConfigError`, naming the key and, for a misspelt one, the nearest valid name.
+    """
+    path = Path(source)
+    values = _read_yaml(path)
+    for dotted, value in overrides.items():
+        if value is None:
+            continue
+        *sections, key = dotted.split(".")
+        place = values
+        for section in sections:
+            found = place.get(section)
+            if isinstance(found, str) and _section_of(Config.model_fields[section].annotation) is Location:
+                place[section] = {"url": found}
+            elif found is None:
+                place[section] = {}
+            elif not isinstance(found, dict):
+                raise ConfigError(
+                    f"{path}: {section}: {found!r} where keys are expected, e.g. {section}: {{{key}: ...}}"
+                )
+            place = place[section]
+        place[key] = value
+    if isinstance(values.get("screen"), str):
+        values["screen"] = _read_screen(values["screen"], path.parent)
+    elif isinstance(values.get("screen"), dict):
+        values["screen"] = _with_paths(Screen, values["screen"], path.parent)
+    values = _with_paths(Config, values, path.parent)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}:\n" + "\n".join(_explain(Config, item) for item in error.errors())) from None
+
+
+def load_screen(name: str) -> Screen:
+    """A screen of this project, by name, or any screen.yaml, by path."""
+    try:
+        return Screen.model_validate(_read_screen(name, Path()))
+    except ValidationError as error:
+        raise ConfigError(f"screen {name}:\n" + "\n".join(_explain(Screen, item) for item in error.errors())) from None
+
+
+class _OnceEach(yaml.SafeLoader):
+    """YAML in which a key may not stand twice: by PyYAML's rule the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if not key.tag.endswith(":merge")]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as text: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no keys. Start from pipeline/screens/template/config.yaml.")
+    return values
+
+
+def _read_screen(name: str, folder: Path) -> dict[str, Any]:
+    shipped = sorted(path.parent.name for path in SCREENS.glob("*/screen.yaml"))
+    path = SCREENS / name / "screen.yaml" if name in shipped else folder / name
+    path = path / "screen.yaml" if path.is_dir() else path
+    if not path.is_file():
+        raise ConfigError(f"screen: {name!r} is neither a screen of this project ({', '.join(shipped)}) nor a file")
+    return _with_paths(Screen, _read_yaml(path), path.parent)
+
+
+def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
+    """The values, with every path made absolute from the folder of the file they were read from."""
+    if not isinstance(values, dict):
+        return values
+    values = dict(values)
+    for name, field in model.model_fields.items():
+        value, kind = values.get(name), field.annotation
+        if isinstance(value, str) and kind in (Path, Path | None):
+            # A pipeline file that ships with a screen may be named as it lies there: cpjump1/analysis.cppipe.
+            is_shipped = name == "cppipe" and not (folder / value).exists() and (SCREENS / value).is_file()
+            values[name] = SCREENS / value if is_shipped else (folder / value).absolute()
+        elif kind in (Location, Location | None) and isinstance(value, str | dict):
+            place = {"url": value} if isinstance(value, str) else dict(value)
+            if isinstance(url := place.get("url"), str) and "://" not in url:
+                place["url"] = str((folder / url).absolute())
+            values[name] = place
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Screen:
+            values[name] = _with_paths(kind, value, folder) if value is not None else value
+            if value is None:
+                values.pop(name)
+        elif name == "perturbations" and isinstance(value, list):
+            values[name] = [_with_paths(PerturbationTable, item, folder) for item in value]
+    return values
+
+
+def _explain(model: type[BaseModel], item: Any) -> str:
+    """One complaint of pydantic's, in our words."""
+    where = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        section: type[BaseModel] | None = model
+        for part in where[:-1]:
+            if section is not None and not part.isdecimal():  # a number is a place in a list
+                section = _section_of(section.model_fields[part].annotation)
+        valid = list(section.model_fields) if section is not None else []
+        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else f" Valid keys: {', '.join(valid)}." if valid else ""
+        return f"  {'.'.join(where)}: unknown key.{hint}"
+    found = "" if item["type"] == "missing" else f" (found {item['input']!r})"
+    return f"  {'.'.join(where)}: {item['msg']}{found}"
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The model in a field's type: itself, one of several, or in a tuple of them."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
