@@ -21,7 +21,7 @@ KINDS = {
     "empty_file": "Image files without content",
     "site_missing": "Wells with sites missing",
     "well_excluded": "Wells left out by subset.exclude",
-    "well_not_imaged": "Wells on the plate map, or in load_data, without images",
+    "well_not_imaged": "Wells that are named and have no images",
     "well_not_on_map": "Wells with images, but not on the plate map",
     "sample_unknown": "Samples on a plate map without annotation",
     "not_in_load_data": "Images that load_data does not name: left out",

@@ -180,7 +180,7 @@ def test_a_plate_with_three_of_eight_channels_is_announced_before_anything_runs(
     }
     text = show(plan)
     assert "orf A549 long" in text
-    assert text.index("Plates of which no site can be measured") < text.index("Wells on the plate map without images")
+    assert text.index("Plates of which no site can be measured") < text.index("Wells that are named and have no images")
 
 
 @pytest.mark.real_data
