@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,9 +29,13 @@ from pipeline.steps import Step, run_steps
 def run(config: Config, executor: Callable[[], Executor], progress: Progress) -> report.Summary:
     """Run everything that is not done yet, and report. A finished run that is run again does nothing."""
     here = start(config, progress)
-    if report.is_finished(here.storage) and not any(open_wells(here).values()):
-        progress.say("This run is finished; nothing is left to do.")
-        return report.read_summary(here.storage)
+    if report.is_finished(here.storage):
+        ended = report.read_summary(here.storage)
+        if not any(open_wells(here).values()):
+            progress.say("This run is finished; nothing is left to do.")
+            return ended
+        # Killed from here on, it is not finished, and its plates are published anew.
+        report.write_summary(here.storage, replace(ended, failures={"run": "wells are being measured again"}))
     steps, failures = flow(here), {}
     with progress.counting(steps), closing(executor()) as machine:
         for outcome, ended_well in run_steps(steps, machine):
@@ -52,12 +57,12 @@ def flow(run: Run) -> list[Step]:
         steps.append(Step(Task(key, function, (run.storage.location, *where)), after, **more))
         return steps[-1]
 
-    wells, waiting = imaged_wells(run), open_wells(run)
+    wells, waiting, has_ended = imaged_wells(run), open_wells(run), report.has_ended(run.storage)
     profiled: dict[str, list[Step]] = {}
     for plate in run.plates:
         published = []
         is_published = cells.is_published(run.storage, plate)
-        if waiting[plate] or not is_published:
+        if waiting[plate] or not is_published or has_ended:
             parts = [
                 step("illuminate", illumination.sum_wells, *plate, group[0], group, after=[])
                 for group in illumination.groups(run, plate, wells[plate])

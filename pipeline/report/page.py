@@ -61,6 +61,11 @@ class Summary:
         return "\n".join([*lines, f"Report: {self.report}", f"Single cells: {self.results}/cells"])
 
 
+def has_ended(storage: Storage) -> bool:
+    """Whether a run came to its end before, with or without something left to do."""
+    return storage.stat(SUMMARY) is not None
+
+
 def is_finished(storage: Storage) -> bool:
     """Whether a run came to its end with nothing left to do. Failed tasks are left to do; failed wells are not."""
     try:
@@ -77,7 +82,7 @@ def read_summary(storage: Storage) -> Summary:
 def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary:
     """Write the page; it shows what there is. `failures`: tasks that failed; default: those the last run ended with."""
     if failures is None:
-        failures = read_summary(run.storage).failures if run.storage.stat(SUMMARY) else {}
+        failures = read_summary(run.storage).failures if has_ended(run.storage) else {}
     wells = well_states(run)
     found = wells["state"].value_counts()
     summary = Summary(

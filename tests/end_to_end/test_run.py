@@ -141,6 +141,28 @@ def test_a_finished_run_that_is_run_again_does_nothing(finished: Config) -> None
     assert objects() == before
 
 
+def test_a_well_taken_up_again_is_published_also_if_the_run_is_killed_in_between(
+    config: Callable[..., Config], tmp_path: Path
+) -> None:
+    few = {"engine.kind": "native", "subset.plates": ["SIM00101"], "subset.wells": ["A01"]}
+    settings = config(str(tmp_path / "results"), **few)
+    run(settings)
+    before = stored(settings.results)
+    for part in ("cells", "ledger"):
+        next((tmp_path / "results" / part).rglob("c/0/0/0" if part == "cells" else "A01.*.json")).unlink()
+
+    def killed() -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        flow.run(settings, killed, QUIET)
+    here = open_run(settings.results)
+    measure.measure_well(settings.results, *here.plates[0], "A01")
+    assert "publish/2026_01_05_Simulated/SIM00101" in [step.task.key for step in flow.flow(here)]
+    run(settings)
+    assert stored(settings.results) == before
+
+
 def test_a_root_of_another_config_is_refused_with_the_fields_that_differ(
     finished: Config, config: Callable[..., Config]
 ) -> None:
