@@ -13,7 +13,7 @@ from numba import njit
 from pipeline.engines.native import sums
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
-from pipeline.engines.native.sorting import dense_ranks, ranks_among
+from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, scratch
 from pipeline.engines.native.workspace import Objects, Workspace, gather
 
 WHERE = "Select where to measure correlation"
@@ -112,36 +112,51 @@ def in_objects(
     Manders and RWC where both images reach `threshold` percent of their maximum in the object. Ranks, for RWC, are
     among all pixels of the object set. NaN where a coefficient is zero by zero.
     """
-    # Sorted once an image, for all object sets.
-    labelled = np.zeros(images[0].size, bool)
-    for objects in object_sets:
-        labelled[objects.pixels] = True
-    pixels = np.flatnonzero(labelled)
-    place_of = np.empty(labelled.size, np.int32)
-    place_of[pixels] = np.arange(pixels.size)
-    ranks, values = [], np.empty(pixels.size, np.float32)
-    for image in images:
-        gather(image.ravel(), pixels, values)
-        ranks.append(dense_ranks(values))
-    return [_in_one_set(images, objects, ranks, place_of[objects.pixels], threshold) for objects in object_sets]
+    ranks = Ranks(images, object_sets)
+    return [_in_one_set(images, objects, ranks, threshold) for objects in object_sets]
+
+
+class Ranks:
+    """Dense ranks of the pixels of object sets: each image is sorted once, for all of them."""
+
+    def __init__(self, images: Sequence[np.ndarray], object_sets: Sequence[Objects]) -> None:
+        # In the order of the largest set, whose pixels mostly are all there are: what is near in one set is near here.
+        self._place_of = np.full(images[0].size, -1, np.int32)
+        pixels = np.empty(0, np.int64)
+        for objects in sorted(object_sets, key=lambda objects: -objects.pixels.size):
+            more = objects.pixels[self._place_of[objects.pixels] < 0]
+            self._place_of[more] = np.arange(pixels.size, pixels.size + more.size)
+            pixels = np.concatenate([pixels, more])
+        #: int32 (images, pixels of any set)
+        self.all = np.empty((len(images), pixels.size), np.int32)
+        room, values = scratch(pixels.size), np.empty(pixels.size, np.float32)
+        for image, ranks in zip(images, self.all, strict=True):
+            gather(image.ravel(), pixels, values)
+            dense_ranks(values, room, ranks)
+
+    def among(self, objects: Objects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the pixels of one set stand in `all`; for each image the table that `rank_among` asks for ranks among
+        them, and how many there are.
+        """
+        places = self._place_of[objects.pixels]
+        tables = np.empty((len(self.all), self.all.shape[1] // 32 + 1), np.uint64)
+        if places.size == self.all.shape[1]:
+            return places, tables, self.all.max(axis=1) + 1
+        counts = [mark_ranks(ranks, places, table) for ranks, table in zip(self.all, tables, strict=True)]
+        return places, tables, np.array(counts)
 
 
 def _in_one_set(
-    images: Sequence[np.ndarray],
-    objects: Objects,
-    ranks: Sequence[np.ndarray],
-    places: np.ndarray,
-    threshold: float,
+    images: Sequence[np.ndarray], objects: Objects, ranks: Ranks, threshold: float
 ) -> list[Coefficients]:
     pairs = np.array(list(combinations(range(len(images)), 2)))
     if objects.count == 0:
         kinds = ("Correlation", "Overlap", *BOTH_WAYS, *(kind + " back" for kind in BOTH_WAYS))
         return [dict.fromkeys(kinds, np.empty(0)) for _ in pairs]
-    values = objects.values(images)
-    among, n_ranks = np.empty(values.shape, np.int32), np.empty(len(images))
-    for k, rank in enumerate(ranks):
-        n_ranks[k] = ranks_among(rank, places, among[k])
-    of_image, of_pair = object_sums(values, among, objects.starts, np.float32(threshold / 100), pairs)
+    places, tables, n_ranks = ranks.among(objects)
+    of_image, of_pair = object_sums(
+        objects.values(images), ranks.all, places, tables, objects.starts, np.float32(threshold / 100), pairs
+    )
     deviation, above = np.sqrt(of_image[:, 0]), of_image[:, 1]
     found = []
     for (a, b), (xy, count, f, s, ff, ss, fs, f_apart, s_apart) in zip(pairs, of_pair, strict=True):
@@ -164,20 +179,28 @@ def _in_one_set(
 
 @kernel
 def object_sums(
-    values: np.ndarray, ranks: np.ndarray, starts: np.ndarray, fraction: np.float32, pairs: np.ndarray
+    values: np.ndarray,
+    ranks: np.ndarray,
+    places: np.ndarray,
+    tables: np.ndarray,
+    starts: np.ndarray,
+    fraction: np.float32,
+    pairs: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sums over each object's pixels from which its coefficients follow.
 
-    `values` (float32) and `ranks` (int32) are (images, pixels), object after object; `pairs` int64 (pairs, 2).
-    Returns float64 (images, 2, objects): squares about the mean, values that pass the threshold; and
+    `values`: float32 (images, pixels), object after object. `ranks`, `places`, `tables`: see `Ranks`. `pairs`: int64
+    (pairs, 2). Returns float64 (images, 2, objects): squares about the mean, values that pass the threshold; and
     (pairs, 9, objects): products about the means; then over pixels where both pass: their number, first and second
     values, their squares, their products, and first and second values times the difference of ranks.
     """
     n_images, n_objects = len(values), starts.size - 1
+    is_all = places.size == ranks.shape[1]  # ranks among all are what they are
     of_image = np.zeros((n_images, 2, n_objects))
     of_pair = np.zeros((len(pairs), 9, n_objects))
     centred = np.empty((n_images, BLOCK))
     passes = np.empty((n_images, BLOCK))
+    among = np.empty((n_images, BLOCK), np.int32)
     means = np.empty(n_images)
     thresholds = np.empty(n_images, np.float32)
     for k in range(n_objects):
@@ -193,13 +216,14 @@ def object_sums(
                 )
                 of_image[c, 0, k] += squares
                 of_image[c, 1, k] += above
+                _rank(ranks[c], places[first : first + size], tables[c], is_all, among[c])
             for p in range(len(pairs)):
                 a, b = pairs[p]
                 found = _block_sums(
                     values[a, first : first + size],
                     values[b, first : first + size],
-                    ranks[a, first : first + size],
-                    ranks[b, first : first + size],
+                    among[a],
+                    among[b],
                     centred[a],
                     centred[b],
                     passes[a],
@@ -208,6 +232,16 @@ def object_sums(
                 for i in range(9):
                     of_pair[p, i, k] += found[i]
     return of_image, of_pair
+
+
+@kernel
+def _rank(ranks: np.ndarray, places: np.ndarray, table: np.ndarray, is_all: bool, out: np.ndarray) -> None:
+    if is_all:
+        for i in range(places.size):
+            out[i] = ranks[np.uint64(places[i])]
+    else:
+        for i in range(places.size):
+            out[i] = rank_among(table, ranks[np.uint64(places[i])])
 
 
 @summing_kernel
@@ -272,8 +306,8 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coeffic
     total_f, total_s = _sum(f[above_f]), _sum(s[above_s])
     f_both, s_both = f[both], s[both]
     ff, ss, fs = _sum(f_both**2), _sum(s_both**2), _sum(f_both * s_both)
-    f_rank, s_rank = dense_ranks(f), dense_ranks(s)
-    highest = max(f_rank.max(), s_rank.max()) + 1
+    room, f_rank, s_rank = scratch(f.size), np.empty(f.size, np.int32), np.empty(s.size, np.int32)
+    highest = max(dense_ranks(f, room, f_rank), dense_ranks(s, room, s_rank))
     weight = (highest - np.abs(f_rank - s_rank)[both]) / highest
     return {
         "Correlation": np.corrcoef(f, s, dtype=np.float64)[1, 0],

@@ -11,7 +11,7 @@ from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.keys import sort_bytes, sort_keys, values_of
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
-from pipeline.engines.native.workspace import Objects, Workspace, pixels_by_label
+from pipeline.engines.native.workspace import Objects, Workspace, gather
 
 INTENSITY = (
     "IntegratedIntensity",
@@ -81,11 +81,11 @@ class Region:
         self.edge_starts = np.append(0, np.cumsum(is_edge))[objects.starts]
 
     @cached_property
-    def _in_raster_order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of all labelled pixels from top to bottom: where they are, their labels, and their order by object."""
+    def _in_raster_order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of all labelled pixels from top to bottom: where they are, and their labels."""
         labels = self.objects.segmented.ravel()
         places = np.flatnonzero(labels)
-        return places, labels[places], pixels_by_label(labels[places], self.objects.count)[0]
+        return places, labels[places]
 
     def measure(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
         """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels.
@@ -100,8 +100,10 @@ class Region:
         has_pixels = objects.areas > 0
         at = objects.pixels[brightest[has_pixels]]
         if is_tied:
-            places, labels, order = self._in_raster_order
-            at = places[last_maxima(sort_keys(image.ravel()[places]), labels, order, objects.starts)[has_pixels]]
+            places, labels = self._in_raster_order
+            in_order = np.empty(places.size, np.float32)
+            gather(image.ravel(), places, in_order)
+            at = places[last_maxima(sort_keys(in_order), labels, objects.count)[has_pixels]]
         result[19, has_pixels], result[18, has_pixels] = np.divmod(at, objects.segmented.shape[1])
         return result
 

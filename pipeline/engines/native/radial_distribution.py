@@ -101,9 +101,8 @@ class Geometry:
     @classmethod
     def of(cls, objects: Objects) -> Geometry:
         to_edge = objects.to_edge.ravel()
-        flat = objects.segmented.ravel()
         # The centre is the pixel farthest from the edge; of equal ones the last in numpy's order of the whole image.
-        centres = last_maxima(to_edge.view(np.uint32), flat, objects.pixels, objects.starts)
+        centres = last_maxima(to_edge.view(np.uint32), objects.segmented.ravel(), objects.count)
         to_centre = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
         rows, columns = objects.places
         wedges = wedges_around(centres, rows, columns, objects.starts, objects.segmented.shape[1])

@@ -4,85 +4,103 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.compiled import kernel, ones
 
 #: a radix of more bits has more places to write to than the cache has lines
 MOST_BITS = 11
 
 
+def scratch(n: int) -> np.ndarray:
+    """Room to sort n values in. Whoever sorts often keeps it: fresh memory costs as much as a pass over it."""
+    return np.empty((2, n), np.uint64)
+
+
 @kernel
-def _sorted_words(values: np.ndarray) -> np.ndarray:
-    """uint64 a value, rising: above, bits that order as the values do; below, its index. A radix sort."""
+def _key(value: np.float32, bits: np.uint32) -> np.uint32:
+    """Orders as the value does: its bits with the sign turned, a negative one's turned around; -0.0 is 0.0."""
+    if value == 0:
+        return np.uint32(0x80000000)
+    return bits ^ (np.uint32(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint32(0x80000000))
+
+
+@kernel
+def _sorted_words(values: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """uint64 a value, rising: above, bits that order as the values do; below, its index. A radix sort in `room`."""
     n = values.size
-    keys = (values + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
-    for i in range(n):  # floats order as their bits do, once the sign is turned and negative ones are turned around
-        keys[i] ^= np.uint32(0xFFFFFFFF) if keys[i] >> np.uint32(31) else np.uint32(0x80000000)
+    bits = values.view(np.uint32)
     lowest, highest = np.uint32(0xFFFFFFFF), np.uint32(0)
-    for key in keys:
-        lowest, highest = min(lowest, key), max(highest, key)
-    words, spare = np.empty(n, np.uint64), np.empty(n, np.uint64)
     for i in range(n):
-        words[i] = np.uint64(keys[i] - lowest) << np.uint64(32) | np.uint64(i)
+        key = _key(values[i], bits[i])
+        lowest, highest = min(lowest, key), max(highest, key)
     used = 0
     while n and (highest - lowest) >> np.uint32(used):
         used += 1
     passes = -(-used // MOST_BITS)
+    width = np.uint64(-(-used // max(passes, 1)))
+    mask = (np.uint64(1) << width) - np.uint64(1)
+    ends = np.zeros((passes, 1 << MOST_BITS), np.uint32)  # of each digit's values, in each pass
+    words, spare = room[0, :n], room[1, :n]
+    for i in range(n):
+        key = np.uint64(_key(values[i], bits[i]) - lowest)
+        words[i] = key << np.uint64(32) | np.uint64(i)
+        for k in range(passes):
+            ends[k, key & mask] += np.uint32(1)
+            key >>= width
     for k in range(passes):
-        first, last = used * k // passes, used * (k + 1) // passes
-        shift, size = np.uint64(32 + first), 1 << (last - first)
-        mask = np.uint64(size - 1)
-        ends = np.zeros(size + 1, np.uint32)
-        for word in words:
-            ends[(word >> shift & mask) + np.uint64(1)] += np.uint32(1)
-        for one in range(size):
-            ends[one + 1] += ends[one]
+        total = np.uint32(0)
+        for digit in range(1 << MOST_BITS):
+            total, ends[k, digit] = total + ends[k, digit], total
+        shift = np.uint64(32) + np.uint64(k) * width
         for word in words:
             digit = word >> shift & mask
-            spare[ends[digit]] = word
-            ends[digit] += np.uint32(1)
+            spare[ends[k, digit]] = word
+            ends[k, digit] += np.uint32(1)
         words, spare = spare, words
     return words
 
 
 @kernel
-def rising_order(values: np.ndarray) -> np.ndarray:
-    """Indices (uint32) that sort float32 values, equal ones in their order."""
-    return _sorted_words(values).astype(np.uint32)  # the lower half
+def rising_order(values: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Indices (uint32) that sort float32 values, equal ones in their order. `room`: see `scratch`."""
+    return _sorted_words(values, room).astype(np.uint32)  # the lower half
 
 
 @kernel
-def dense_ranks(values: np.ndarray) -> np.ndarray:
-    """How many distinct values are smaller, for each of these float32 values: int32."""
-    ranks = np.empty(values.size, np.int32)
+def dense_ranks(values: np.ndarray, room: np.ndarray, ranks: np.ndarray) -> int:
+    """How many distinct values are smaller, for each of these float32 values, written to `ranks` (int32).
+
+    Returns how many distinct values there are. `room`: see `scratch`.
+    """
     rank, before = np.int32(-1), np.uint64(0xFFFFFFFF)
-    for word in _sorted_words(values):
+    for word in _sorted_words(values, room):
         if word >> np.uint64(32) != before:
             before = word >> np.uint64(32)
             rank += np.int32(1)
         ranks[np.uint32(word)] = rank
-    return ranks
+    return rank + 1
 
 
 @kernel
-def ranks_among(ranks: np.ndarray, chosen: np.ndarray, out: np.ndarray) -> int:
-    """Dense ranks of the chosen values among themselves, written to `out` (int32); returns how many there are.
+def mark_ranks(ranks: np.ndarray, chosen: np.ndarray, table: np.ndarray) -> int:
+    """Prepare `rank_among` for the chosen of these dense ranks (indices); returns how many different ones there are.
 
-    `ranks` are dense, `chosen` are distinct indices.
+    `table`: uint64, one for 32 ranks. Below, a bit for each that is there; above, how many there are before them.
     """
-    n_ranks = 0
-    for rank in ranks:
-        n_ranks = max(n_ranks, rank + 1)
-    rank_of = np.zeros(n_ranks + 1, np.int32)
-    if chosen.size == ranks.size:
-        for rank in range(n_ranks):
-            rank_of[rank] = rank
-    else:
-        for i in chosen:
-            rank_of[ranks[i] + 1] = 1
-        for rank in range(n_ranks):
-            rank_of[rank + 1] += rank_of[rank]
-    highest = np.int32(-1)
-    for i in range(chosen.size):
-        out[i] = rank_of[ranks[chosen[i]]]
-        highest = max(highest, out[i])
-    return int(highest) + 1
+    table[:] = 0
+    for i in chosen:
+        rank = np.uint64(ranks[np.uint64(i)])
+        table[rank >> np.uint64(5)] |= np.uint64(1) << (rank & np.uint64(31))
+    total = np.uint64(0)
+    for at in range(table.size):
+        here = table[at]
+        table[at] |= total << np.uint64(32)
+        total += ones(here)
+    return np.int64(total)
+
+
+@kernel
+def rank_among(table: np.ndarray, rank: int) -> np.int32:
+    """The rank among those that were marked in `table`."""
+    one = table[np.uint64(rank) >> np.uint64(5)]
+    before = one & ((np.uint64(1) << (np.uint64(rank) & np.uint64(31))) - np.uint64(1))
+    return np.int32((one >> np.uint64(32)) + ones(before))

@@ -5,6 +5,8 @@ quicksort leaves an order that depends on every other value, so the sort has to 
 partitions in which such a value lies. This is numpy 1.26's introsort (npysort/quicksort.cpp), the one it runs
 where its AVX-512 kernels are switched off: median of three, insertion sort up to 16 elements, heap sort for
 ranges that have been split twice as often as their number has bits.
+
+Here a key travels with its index in one word, key above, so that a pass over a range reads what lies side by side.
 """
 
 from __future__ import annotations
@@ -15,40 +17,35 @@ from pipeline.engines.native.compiled import kernel
 
 #: ranges of up to 16 elements are sorted by insertion
 SMALL = 15
+HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @kernel
-def last_maxima(keys: np.ndarray, labels: np.ndarray, pixels: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """For each object the index of its maximum, as `scipy.ndimage.maximum_position(keys, labels)` finds it.
+def last_maxima(keys: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """For each label 1 .. count the index of its maximum, as `scipy.ndimage.maximum_position(keys, labels)` finds it.
 
-    `keys`: unsigned or signed integers, flat, what is sorted. `labels`: flat, 0 = background. `pixels`, `starts`:
-    the indices into `keys` of each object, as in `Objects`. int64 (objects); 0 for an object without pixels.
+    `keys`: uint32, flat, what is sorted. `labels`: flat, 0 = background. int64 (count); 0 for a label that is nowhere.
     """
-    count = starts.size - 1
-    best = np.zeros(count, np.int64)
-    tied = np.empty(count, keys.dtype)
-    n_tied = 0
-    for k in range(count):
-        is_tied = False
-        for at in range(starts[k], starts[k + 1]):
-            pixel = pixels[at]
-            if at == starts[k] or keys[pixel] > keys[best[k]]:
-                best[k] = pixel
-                is_tied = False
-            elif keys[pixel] == keys[best[k]]:
-                is_tied = True
-        if is_tied:
-            tied[n_tied] = keys[best[k]]
-            n_tied += 1
-    if n_tied == 0:
-        return best
-    order = np.arange(keys.size)
-    sort_around(keys, order, rising(tied[:n_tied]))
+    best, highest = np.zeros(count, np.int64), np.zeros(count, np.uint32)
+    has_any, is_tied = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     for at in range(keys.size):
-        pixel = order[at]
-        label = labels[pixel]
-        if label > 0 and keys[pixel] == keys[best[label - 1]]:
-            best[label - 1] = pixel
+        k = labels[at] - 1
+        if k >= 0 and keys[at] >= highest[k]:
+            is_tied[k] = has_any[k] and keys[at] == highest[k]
+            best[k], highest[k], has_any[k] = at, keys[at], True
+    wanted = rising(highest[is_tied])
+    if wanted.size == 0:
+        return best
+    words, next_one = words_of(keys), 0
+    sort_around(words, wanted)
+    for word in words:
+        next_one = onward(wanted, next_one, word)
+        if next_one == wanted.size:
+            break
+        if wanted[next_one] == word >> HALF:
+            k = labels[word & LOW] - 1
+            if k >= 0 and highest[k] == word >> HALF:
+                best[k] = word & LOW
     return best
 
 
@@ -56,7 +53,7 @@ def last_maxima(keys: np.ndarray, labels: np.ndarray, pixels: np.ndarray, starts
 def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
     """For each owner 0 .. count - 1 the index of its minimum, as `scipy.ndimage.minimum_position` finds it.
 
-    0 for an owner without elements.
+    `keys`: uint32. 0 for an owner without elements.
     """
     best = np.zeros(count, np.int64)
     has_any, is_tied = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
@@ -66,21 +63,39 @@ def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray
             best[owner], has_any[owner], is_tied[owner] = at, True, False
         elif keys[at] == keys[best[owner]]:
             is_tied[owner] = True
-    tied = np.empty(count, keys.dtype)
-    n_tied = 0
-    for owner in range(count):
-        if is_tied[owner]:
-            tied[n_tied] = keys[best[owner]]
-            n_tied += 1
-    if n_tied == 0:
+    wanted = rising(keys[best[is_tied]])
+    if wanted.size == 0:
         return best
-    order = np.arange(keys.size)
-    sort_around(keys, order, rising(tied[:n_tied]))
-    for at in range(keys.size - 1, -1, -1):
-        owner = owners[order[at]]
-        if is_tied[owner] and keys[order[at]] == keys[best[owner]]:
-            best[owner] = order[at]
+    words, next_one = words_of(keys), 0
+    sort_around(words, wanted)
+    for word in words:
+        next_one = onward(wanted, next_one, word)
+        if next_one == wanted.size:
+            break
+        owner = owners[word & LOW]
+        if is_tied[owner] and keys[best[owner]] == word >> HALF:
+            best[owner], is_tied[owner] = word & LOW, False
     return best
+
+
+@kernel
+def words_of(keys: np.ndarray) -> np.ndarray:
+    """uint64: each uint32 key, and below it its index."""
+    words = np.empty(keys.size, np.uint64)
+    for at in range(keys.size):
+        words[at] = np.uint64(keys[at]) << HALF | np.uint64(at)
+    return words
+
+
+@kernel
+def onward(wanted: np.ndarray, at: int, word: np.uint64) -> int:
+    """Where in `wanted` the first key is that the word's does not exceed, from `at` on.
+
+    For words one after another, once `sort_around` is done: ranges that it left as they were lie between wanted keys.
+    """
+    while at < wanted.size and wanted[at] < word >> HALF:
+        at += 1
+    return at
 
 
 @kernel
@@ -96,17 +111,17 @@ def rising(keys: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> None:
-    """Put `order` in numpy's order as far as elements with a `wanted` key (sorted) are concerned, in place."""
-    lowest = highest = keys[0]
-    for key in keys:
-        lowest, highest = min(lowest, key), max(highest, key)
+def sort_around(words: np.ndarray, wanted: np.ndarray) -> None:
+    """Put words (see `words_of`) in numpy's order as far as those with a `wanted` key (sorted) are concerned."""
+    lowest = highest = words[0]
+    for word in words:
+        lowest, highest = min(lowest, word), max(highest, word)
     depth = 0
-    while order.size >> (depth + 1):
+    while words.size >> (depth + 1):
         depth += 1
     # Pending ranges: first, last, depth left; and the bounds of the keys within.
-    stack, bounds = np.empty((130, 3), np.int64), np.empty((130, 2), keys.dtype)
-    put(stack, bounds, 0, 0, order.size - 1, 2 * depth, lowest, highest)
+    stack, bounds = np.empty((130, 3), np.int64), np.empty((130, 2), np.uint64)
+    put(stack, bounds, 0, 0, words.size - 1, 2 * depth, lowest >> HALF, highest >> HALF)
     n_stack = 1
     while n_stack > 0:
         n_stack -= 1
@@ -115,11 +130,11 @@ def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> None
         if not holds(wanted, low, high):
             continue
         if depth < 0:
-            heap_sort(keys, order[left : right + 1])
+            heap_sort(words[left : right + 1])
             continue
         while right - left > SMALL and holds(wanted, low, high):
-            at = partition(keys, order, left, right)
-            pivot = keys[order[at]]
+            at = partition(words, left, right)
+            pivot = words[at] >> HALF
             depth -= 1
             # The larger part waits, as in numpy: only parts that have waited are held against the depth.
             if at - left < right - at:
@@ -130,45 +145,51 @@ def sort_around(keys: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> None
                 left, low = at + 1, pivot
             n_stack += 1
         if right - left <= SMALL:
-            insertion_sort(keys, order, left, right)
+            insertion_sort(words, left, right)
 
 
 @kernel
-def partition(keys: np.ndarray, order: np.ndarray, left: int, right: int) -> int:
+def is_less(one: np.uint64, other: np.uint64) -> bool:
+    """By their keys."""
+    return one >> HALF < other >> HALF
+
+
+@kernel
+def partition(words: np.ndarray, left: int, right: int) -> int:
     """Split a range at the median of its first, middle and last key; returns where that one comes to stand."""
     middle = left + ((right - left) >> 1)
-    if keys[order[middle]] < keys[order[left]]:
-        order[middle], order[left] = order[left], order[middle]
-    if keys[order[right]] < keys[order[middle]]:
-        order[right], order[middle] = order[middle], order[right]
-    if keys[order[middle]] < keys[order[left]]:
-        order[middle], order[left] = order[left], order[middle]
-    pivot = keys[order[middle]]
+    if is_less(words[middle], words[left]):
+        words[middle], words[left] = words[left], words[middle]
+    if is_less(words[right], words[middle]):
+        words[right], words[middle] = words[middle], words[right]
+    if is_less(words[middle], words[left]):
+        words[middle], words[left] = words[left], words[middle]
+    first_equal, last_equal = words[middle] & ~LOW, words[middle] | LOW
     i, j = left, right - 1
-    order[middle], order[j] = order[j], order[middle]
+    words[middle], words[j] = words[j], words[middle]
     while True:
         i += 1
-        while keys[order[i]] < pivot:
+        while words[i] < first_equal:
             i += 1
         j -= 1
-        while pivot < keys[order[j]]:
+        while words[j] > last_equal:
             j -= 1
         if i >= j:
             break
-        order[i], order[j] = order[j], order[i]
-    order[i], order[right - 1] = order[right - 1], order[i]
+        words[i], words[j] = words[j], words[i]
+    words[i], words[right - 1] = words[right - 1], words[i]
     return i
 
 
 @kernel
-def insertion_sort(keys: np.ndarray, order: np.ndarray, left: int, right: int) -> None:
+def insertion_sort(words: np.ndarray, left: int, right: int) -> None:
     for at in range(left + 1, right + 1):
-        moving = order[at]
+        moving = words[at]
         to = at
-        while to > left and keys[moving] < keys[order[to - 1]]:
-            order[to] = order[to - 1]
+        while to > left and is_less(moving, words[to - 1]):
+            words[to] = words[to - 1]
             to -= 1
-        order[to] = moving
+        words[to] = moving
 
 
 @kernel
@@ -191,28 +212,28 @@ def holds(wanted: np.ndarray, low, high) -> bool:
 
 
 @kernel
-def heap_sort(keys: np.ndarray, order: np.ndarray) -> None:
-    """numpy's heap sort of `order` by key, in place."""
-    size = order.size
+def heap_sort(words: np.ndarray) -> None:
+    """numpy's heap sort by key, in place."""
+    size = words.size
     for start in range(size // 2, 0, -1):
-        sift(keys, order, start, size, order[start - 1])
+        sift(words, start, size, words[start - 1])
     while size > 1:
-        moving = order[size - 1]
-        order[size - 1] = order[0]
+        moving = words[size - 1]
+        words[size - 1] = words[0]
         size -= 1
-        sift(keys, order, 1, size, moving)
+        sift(words, 1, size, moving)
 
 
 @kernel
-def sift(keys: np.ndarray, order: np.ndarray, place: int, size: int, moving: int) -> None:
+def sift(words: np.ndarray, place: int, size: int, moving: np.uint64) -> None:
     """Places count from 1."""
     child = place * 2
     while child <= size:
-        if child < size and keys[order[child - 1]] < keys[order[child]]:
+        if child < size and is_less(words[child - 1], words[child]):
             child += 1
-        if not keys[moving] < keys[order[child - 1]]:
+        if not is_less(moving, words[child - 1]):
             break
-        order[place - 1] = order[child - 1]
+        words[place - 1] = words[child - 1]
         place = child
         child += child
-    order[place - 1] = moving
+    words[place - 1] = moving

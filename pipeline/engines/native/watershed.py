@@ -12,10 +12,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.compiled import kernel, prefetch
 from pipeline.engines.native.keys import sort_keys
 
-LOW, ONE = np.uint64(0xFFFFFFFF), np.uint64(1)
+HALF, LOW, ONE = np.uint64(32), np.uint64(0xFFFFFFFF), np.uint64(1)
+#: stands for a label where nothing is to be flooded
+TAKEN = LOW
+#: stands for a seed (pixel 0 is none) without free neighbours: it floods nothing, but takes its place in the queue
+SURROUNDED = 0
 #: the 8 neighbours (dy, dx) in the order in which they enter the queue: nearer ones first, then raster order
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -25,75 +29,83 @@ def watershed(image: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndar
 
     `image`: float (y, x). `seeds`: int32 (y, x), 0 where there is none; seeds outside `mask` do not count.
     """
-    flooded = bordered(seeds, mask)
-    width = flooded.shape[1]
-    offsets = np.array([dy * width + dx for dy, dx in NEIGHBOURS])
     if image.dtype == np.float32:
         rank = sort_keys(image.ravel())
     else:
         rank = np.zeros(image.size, np.uint32)
         rank[mask.ravel()] = np.unique(image[mask], return_inverse=True)[1]
-    flood(rank.reshape(image.shape), flooded.ravel(), offsets)
-    return inside(flooded)
+    height, width = image.shape[0] + 2, image.shape[1] + 2
+    cells = np.full((height, width), TAKEN)
+    n = fill(cells, rank.reshape(image.shape), seeds, mask)
+    offsets = np.array([dy * width + dx for dy, dx in NEIGHBOURS])
+    flood(cells.ravel(), offsets, np.empty(n, np.uint64), np.empty(n, np.int32))
+    return inside(cells)
 
 
 @kernel
-def bordered(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """int32 (y + 2, x + 2): seeds within the mask; -1, for "taken", outside it and on a border of one pixel."""
+def fill(cells: np.ndarray, rank: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> int:
+    """Write to cells (y + 2, x + 2) what lies within the mask, and leave the rest; returns how many pixels that are."""
     height, width = mask.shape
-    result = np.full((height + 2, width + 2), np.int32(-1))
+    n = 0
     for y in range(height):
         for x in range(width):
             if mask[y, x]:
-                result[y + 1, x + 1] = seeds[y, x]
-    return result
+                cells[y + 1, x + 1] = np.uint64(rank[y, x]) << HALF | np.uint64(seeds[y, x])
+                n += 1
+    return n
 
 
 @kernel
-def inside(flooded: np.ndarray) -> np.ndarray:
-    """The image without its border, 0 where it was taken."""
-    result = np.empty((flooded.shape[0] - 2, flooded.shape[1] - 2), np.int32)
+def inside(cells: np.ndarray) -> np.ndarray:
+    """The labels without the border, 0 where there is none."""
+    result = np.empty((cells.shape[0] - 2, cells.shape[1] - 2), np.int32)
     for y in range(result.shape[0]):
         for x in range(result.shape[1]):
-            result[y, x] = max(flooded[y + 1, x + 1], 0)
+            result[y, x] = max(np.int32(cells[y + 1, x + 1] & LOW), 0)
     return result
 
 
 @kernel
-def flood(rank: np.ndarray, flooded: np.ndarray, offsets: np.ndarray) -> None:
-    """Give every 0 of `flooded` (flat, bordered by -1) that a seed reaches the seed's label, in place.
+def flood(cells: np.ndarray, offsets: np.ndarray, keys: np.ndarray, pixel_at: np.ndarray) -> None:
+    """Give every free cell that a seed reaches the seed's label, in place.
 
-    `rank`: uint32 (y, x), in the order of the pixels' values.
+    `cells`: uint64, flat: a pixel's rank above, below its label, or 0 where it is free, or `TAKEN`, which is all round.
+    `keys` (uint64) and `pixel_at` (int32): room for as many as are not taken. A key is a pixel's rank, then the time at
+    which it entered; seeds are told apart by a time, but not ordered.
     """
-    width = rank.shape[1] + 2
-    room, n_seeds = 0, 0
-    for label in flooded:
-        room += label >= 0
-        n_seeds += label > 0
-    # A key is the pixel's rank, then the time at which it entered; seeds are told apart by a time, but not ordered.
-    keys, pixel_at = np.empty(room, np.uint64), np.empty(room, np.int64)
+    n_seeds = 0
+    for cell in cells:
+        n_seeds += cell & LOW != TAKEN and cell & LOW != 0
     size, time = 0, 0
-    for pixel in range(flooded.size):
-        if flooded[pixel] > 0:
-            pixel_at[time] = pixel
-            size = push(keys, size, key_of(rank, pixel, width, time), n_seeds)
+    for pixel in range(cells.size):
+        if cells[pixel] & LOW != TAKEN and cells[pixel] & LOW != 0:
+            n_free = 0
+            for offset in offsets:
+                n_free += cells[pixel + offset] & LOW == 0
+            pixel_at[time] = pixel if n_free else SURROUNDED
+            size = push(keys, size, (cells[pixel] & ~LOW) | np.uint64(time), n_seeds)
             time += 1
     while size > 0:
         pixel = pixel_at[keys[0] & LOW]
         size = pop(keys, size, n_seeds)
-        label = flooded[pixel]
+        # Pixels leave the queue from all over the image, so that each would wait for the memory. The next one and its
+        # neighbours are fetched meanwhile, and where the ones after it lie.
+        if size > 2:
+            following = pixel_at[keys[0] & LOW]
+            for row in range(-1, 2):
+                prefetch(cells, following + row * offsets[3])
+            prefetch(pixel_at, keys[1] & LOW)
+            prefetch(pixel_at, keys[2] & LOW)
+        if pixel == SURROUNDED:
+            continue
+        label = cells[pixel] & LOW
         for offset in offsets:
-            neighbour = pixel + offset
-            if flooded[neighbour] == 0:
-                flooded[neighbour] = label
+            neighbour = np.uint64(pixel + offset)
+            if cells[neighbour] & LOW == 0:
                 pixel_at[time] = neighbour
-                size = push(keys, size, key_of(rank, neighbour, width, time), n_seeds)
+                size = push(keys, size, cells[neighbour] | np.uint64(time), n_seeds)
+                cells[neighbour] |= label
                 time += 1
-
-
-@njit(nogil=True, inline="always")
-def key_of(rank: np.ndarray, pixel: int, width: int, time: int):
-    return (np.uint64(rank[pixel // width - 1, pixel % width - 1]) << np.uint64(32)) | np.uint64(time)
 
 
 @njit(nogil=True, inline="always")

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import rankdata
 
 from pipeline.engines.native.colocalization import in_image, in_objects
-from pipeline.engines.native.sorting import dense_ranks, ranks_among, rising_order
+from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, rising_order, scratch
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (
@@ -99,16 +99,19 @@ def test_each_pair_in_each_object_has_the_coefficients_of_the_definition(data):
 
 @given(arrays(np.float32, st.integers(0, 60), elements=values))
 def test_pixels_are_sorted_by_value_and_ties_by_place(pixels):
-    np.testing.assert_array_equal(rising_order(pixels), np.argsort(pixels, kind="stable"))
+    np.testing.assert_array_equal(rising_order(pixels, scratch(pixels.size)), np.argsort(pixels, kind="stable"))
 
 
-@given(arrays(np.float32, st.integers(1, 60), elements=values), st.data())
+@given(arrays(np.float32, st.integers(1, 150), elements=values), st.data())
 def test_ranks_are_dense_among_all_pixels_and_among_some(pixels, data):
-    ranks = dense_ranks(pixels)
+    ranks, room = np.empty(pixels.size, np.int32), scratch(pixels.size)
+    n_ranks = dense_ranks(pixels, room, ranks)
+    assert n_ranks == np.unique(pixels).size
     np.testing.assert_array_equal(ranks, rankdata(pixels, "dense") - 1)
     some = np.array(data.draw(st.lists(st.integers(0, pixels.size - 1), min_size=1, unique=True)))
-    among = np.empty(some.size, np.int32)
-    assert ranks_among(ranks, some, among) == np.unique(pixels[some]).size
+    table = np.empty(pixels.size // 32 + 1, np.uint64)
+    assert mark_ranks(ranks, some, table) == np.unique(pixels[some]).size
+    among = [rank_among(table, rank) for rank in ranks[some]]
     np.testing.assert_array_equal(among, rankdata(pixels[some], "dense") - 1)
 
 

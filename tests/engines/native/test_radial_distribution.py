@@ -60,9 +60,8 @@ Maximum radius:100
 def test_the_way_to_the_centre_is_as_long_as_centrosomes(data):
     shape = data.draw(shapes())
     objects = Objects.of(data.draw(label_images(shape)))
-    centres = last_maxima(
-        labels.squared_distance(objects.segmented).ravel(), objects.segmented.ravel(), objects.pixels, objects.starts
-    )
+    to_edge = labels.squared_distance(objects.segmented).ravel().view(np.uint32)
+    centres = last_maxima(to_edge, objects.segmented.ravel(), objects.count)
 
     found = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
 

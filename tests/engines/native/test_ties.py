@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engines.native.keys import sort_bytes, sort_keys, values_of
-from pipeline.engines.native.ties import first_minima, heap_sort, last_maxima, sort_around
-from pipeline.engines.native.workspace import pixels_by_label
+from pipeline.engines.native.ties import LOW, first_minima, heap_sort, last_maxima, sort_around, words_of
 from tests.engines.native.numpy1 import ask
 
 
@@ -44,13 +43,9 @@ def quicksort(keys: list[int]) -> list[int]:
 
 
 def sorted_around(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    order = np.arange(keys.size)
-    sort_around(keys, order, np.unique(wanted))
-    return order
-
-
-def objects(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return (labels, *pixels_by_label(labels, int(labels.max(initial=0))))
+    words = words_of(keys)
+    sort_around(words, np.unique(wanted))
+    return words & LOW
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=300))
@@ -72,8 +67,9 @@ def test_wanted_keys_stand_where_the_whole_sort_puts_them_and_others_need_not(ke
 @given(st.lists(st.integers(0, 9), max_size=60))
 def test_heap_sort_sorts(keys):
     keys = np.array(keys, np.uint32)
-    order = np.arange(keys.size)
-    heap_sort(keys, order)
+    words = words_of(keys)
+    heap_sort(words)
+    order = words & LOW
 
     assert sorted(order) == list(range(keys.size))
     assert np.all(np.diff(keys[order].astype(int)) >= 0)
@@ -89,7 +85,7 @@ def test_the_last_maximum_and_the_first_minimum_of_each_label_in_that_order(pair
         last[labels[pixel]] = pixel
         first.setdefault(labels[pixel], pixel)
 
-    found = last_maxima(keys, *objects(labels))
+    found = last_maxima(keys, labels, labels.max())
     assert found.tolist() == [last.get(label, 0) for label in range(1, labels.max() + 1)]
     assert first_minima(keys, labels, 4).tolist() == [first.get(label, 0) for label in range(4)]
 
@@ -118,9 +114,9 @@ def test_numpy_1_in_cellprofilers_interpreter_agrees_also_where_it_turns_to_heap
         if case["values"].dtype == np.float32:
             keys = sort_keys(case["values"])
         else:
-            keys = np.unique(case["values"], return_inverse=True)[1]
+            keys = np.unique(case["values"], return_inverse=True)[1].astype(np.uint32)
         assert sorted_around(keys, keys).tolist() == answer["order"].tolist()
-        assert last_maxima(keys, *objects(case["labels"])).tolist() == answer["places"].tolist()
+        assert last_maxima(keys, case["labels"], case["labels"].max()).tolist() == answer["places"].tolist()
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=50))
