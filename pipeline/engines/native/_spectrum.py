@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.compiled import kernel, prefetch
 from pipeline.engines.native.sorting import rising_order
 from pipeline.engines.native.sums import BUFFER
 
 #: rounds computed together, so that one pixel's values fill one cache line
 LANES = 16
+#: Pixels in the order of their values lie all over the image. Each is fetched this many pixels before its turn.
+AHEAD = 16
 
 
 @kernel
@@ -94,6 +96,13 @@ def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarr
     for i in range(n):
         rank = n - 1 - i
         p = order[rank]
+        if rank >= AHEAD:
+            coming = order[rank - AHEAD]
+            prefetch(parent, coming)
+            prefetch(radius, coming)
+            prefetch(higher, coming)
+            for row in range(-1, 2):
+                prefetch(above, coming + row * width)
         above[p], parent[p], radius[p] = -1, p, radius_of_rank[rank]
         root = p
         for side in range(4):
@@ -125,7 +134,16 @@ def reconstructions(
 
     Round k of a pixel is the value of its smallest component into which a diamond of radius k fits.
     """
-    for p in order:
+    flat = out.ravel()
+    for i in range(order.size):
+        if i + 2 * AHEAD < order.size:
+            coming, after = order[i + AHEAD], order[i + 2 * AHEAD]
+            prefetch(flat, np.uint64(coming) * np.uint64(LANES))
+            prefetch(flat, np.uint64(parent[coming]) * np.uint64(LANES))
+            prefetch(parent, after)
+            prefetch(values, after)
+            prefetch(radius, after)
+        p = order[i]
         q, value, largest = parent[p], values[p], radius[p]
         if q == p:
             out[p] = value

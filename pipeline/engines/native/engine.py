@@ -72,6 +72,7 @@ class NativeEngine:
                     )
                 compiled.append((str(module), step))
         self._steps = self._needed(compiled)
+        self._done_with = self._find_last_uses()
         self.inputs = self._find_inputs()
         self.features, self._image_features = self._declare_features()
         if not self.features and not self._image_features:
@@ -111,6 +112,15 @@ class NativeEngine:
             objects |= set(step.objects_out)
         return tuple(sorted(needed))
 
+    def _find_last_uses(self) -> list[set[str]]:
+        """For each step the images that no later one reads; all of a site's together would take twice the memory."""
+        read_later: set[str] = set()
+        done_with: list[set[str]] = []
+        for _, step in reversed(self._steps):
+            done_with.insert(0, {*step.images_in, *step.images_out} - read_later)
+            read_later |= set(step.images_in)
+        return done_with
+
     def _declare_features(self) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
         """Sorted by name, as CellProfiler keeps them."""
         declared: dict[str, set[str]] = {}
@@ -125,7 +135,7 @@ class NativeEngine:
         check(images, self.inputs)
         site = Workspace({name: as_pixels(images[name]) for name in self.inputs})
         seconds = {}
-        for module, step in self._steps:
+        for (module, step), done_with in zip(self._steps, self._done_with, strict=True):
             start = time.thread_time()
             try:
                 with np.errstate(all="ignore"):  # CellProfiler divides by zero on purpose, and keeps the NaN
@@ -135,6 +145,8 @@ class NativeEngine:
             except Exception as error:
                 raise EngineError(f"{type(error).__name__}: {error}", module=module) from error
             seconds[module] = time.thread_time() - start
+            for name in done_with:
+                del site.images[name]
         return SiteMeasurements(
             objects={name: self._table(site, name) for name in self.features},
             labels={name: site.objects[name].segmented for name in self.features},
@@ -177,5 +189,8 @@ def check(images: Mapping[str, np.ndarray], inputs: tuple[str, ...]) -> None:
 
 def as_pixels(image: np.ndarray) -> np.ndarray:
     """Float32 pixels as CellProfiler makes them: integers are divided by the maximum of their type."""
-    pixels = np.ascontiguousarray(image, dtype=np.float32)
-    return pixels / np.float32(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else pixels
+    if image.dtype.kind != "u":
+        return np.ascontiguousarray(image, dtype=np.float32)
+    pixels = image.astype(np.float32, order="C")
+    pixels /= np.float32(np.iinfo(image.dtype).max)
+    return pixels

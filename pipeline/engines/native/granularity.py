@@ -67,10 +67,12 @@ class Granularity:
     def run(self, site: Workspace) -> None:
         site.check_shapes(*self.images_in, *self.objects_in)
         labelled = LabelledPixels.of([site.objects[name] for name in self.objects_in])
+        rows = room_for_rows(site.images[self.images_in[0]].shape, self.subsampling)
         for name in self.images_in:
             whole, within = granularity(
                 site.images[name],
                 labelled,
+                rows,
                 subsampling=self.subsampling,
                 background_subsampling=self.background_subsampling,
                 radius=self.radius,
@@ -112,9 +114,16 @@ class LabelledPixels:
         return np.split(values, self.ends) if len(self.owners) else []
 
 
+def room_for_rows(shape: tuple[int, ...], subsampling: float) -> np.ndarray:
+    """Room for `LANES` rounds of an image of this shape, subsampled: float32 (y, x, LANES). The largest array here."""
+    height, width = (math.ceil(size * subsampling) for size in shape)
+    return np.empty((height, width, LANES), np.float32)
+
+
 def granularity(
     image: np.ndarray,
     labelled: LabelledPixels,
+    rows: np.ndarray,
     *,
     subsampling: float,
     background_subsampling: float,
@@ -123,7 +132,7 @@ def granularity(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Granular spectrum of a float32 image: float64, (length) of the whole and (length, objects of all sets).
 
-    Percent of the mean that round k takes away. The mean at the start is that of the subsampled image without its
+    `rows`: see `room_for_rows`; what is in it does not matter. Percent of the mean that round k takes away. The mean at the start is that of the subsampled image without its
     background for the image, that of the image as it is for an object. Raises ValueError for an image one or two pixels
     high or wide, where CellProfiler divides by zero.
     """
@@ -134,7 +143,6 @@ def granularity(
     object_means = [
         _sums_by_owner(image.ravel(), labelled.pixels, labelled.owners, labelled.areas.size) / labelled.areas
     ]
-    rows = np.empty((*pixels.shape, LANES), np.float32)
     for first in range(1, length + 1, LANES):
         rounds = min(LANES, length + 1 - first)
         reconstructions(pixels.ravel(), order, parent, radius_of, first, rows.reshape(-1, LANES))

@@ -15,7 +15,7 @@ from pipeline.engines.native._spectrum import (
     float32_sums,
     reconstructions,
 )
-from pipeline.engines.native.granularity import LabelledPixels, bilinear, granularity, lowest_in_disk
+from pipeline.engines.native.granularity import LabelledPixels, bilinear, granularity, lowest_in_disk, room_for_rows
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (
@@ -105,7 +105,7 @@ def test_the_spectrum_is_that_of_the_definition(data):
     }
     assume(min(image.shape) * arguments["subsampling"] > 1)
     labelled = LabelledPixels.of([Objects.of(labels) for labels in sets])
-    whole, within = granularity(image, labelled, **arguments)
+    whole, within = granularity(image, labelled, room_for_rows(image.shape, arguments["subsampling"]), **arguments)
     for labels, of_set in zip(sets, zip(*map(labelled.split, within), strict=True), strict=True):
         expected_whole, expected_within = plain_granularity(image, labels, *arguments.values())
         np.testing.assert_allclose(whole, expected_whole, rtol=0, atol=1e-9)
@@ -153,8 +153,8 @@ def test_squares_vanish_in_the_round_that_outgrows_them():
     image[10:13, 10:13] = image[30:33, 40:43] = 1
     labels = np.zeros(image.shape, np.int32)
     labels[8:15, 8:15] = 1
-    labelled = LabelledPixels.of([Objects.of(labels)])
-    whole, within = granularity(image, labelled, subsampling=1, background_subsampling=1, radius=4, length=3)
+    labelled, rows = LabelledPixels.of([Objects.of(labels)]), room_for_rows(image.shape, 1)
+    whole, within = granularity(image, labelled, rows, subsampling=1, background_subsampling=1, radius=4, length=3)
     np.testing.assert_allclose(whole, [0, 100, 0], atol=1e-5)
     np.testing.assert_allclose(within[:, 0], [0, 100, 0], atol=1e-5)
 
@@ -164,6 +164,7 @@ def test_an_image_too_small_to_subsample_is_an_error_that_names_its_size():
         granularity(
             np.zeros((1, 9), np.float32),
             LabelledPixels.of([]),
+            room_for_rows((1, 9), 1),
             subsampling=1,
             background_subsampling=0.5,
             radius=1,
