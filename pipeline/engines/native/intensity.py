@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.keys import sort_bytes, sort_keys, values_of
+from pipeline.engines.native.keys import key_of, sort_bytes, sort_keys, values_of
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects, Workspace, gather
@@ -81,11 +81,11 @@ class Region:
         self.edge_starts = np.append(0, np.cumsum(is_edge))[objects.starts]
 
     @cached_property
-    def _in_raster_order(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of all labelled pixels from top to bottom: where they are, and their labels."""
+    def _in_raster_order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of all labelled pixels from top to bottom: where they are, and their labels; and room to sort them in."""
         labels = self.objects.segmented.ravel()
         places = np.flatnonzero(labels)
-        return places, labels[places]
+        return places, labels[places], np.empty(places.size, np.uint64)
 
     def measure(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
         """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels.
@@ -100,10 +100,10 @@ class Region:
         has_pixels = objects.areas > 0
         at = objects.pixels[brightest[has_pixels]]
         if is_tied:
-            places, labels = self._in_raster_order
+            places, labels, words = self._in_raster_order
             in_order = np.empty(places.size, np.float32)
             gather(image.ravel(), places, in_order)
-            at = places[last_maxima(sort_keys(in_order), labels, objects.count)[has_pixels]]
+            at = places[last_maxima(sort_keys(in_order), labels, objects.count, words)[has_pixels]]
         result[19, has_pixels], result[18, has_pixels] = np.divmod(at, objects.segmented.shape[1])
         return result
 
@@ -133,7 +133,7 @@ def measure_objects(values, rows, columns, starts, result) -> tuple[np.ndarray, 
 
     Returns which of the values is the first maximum of each object, and whether any object has several.
     """
-    keys = sort_keys(values)
+    bits = values.view(np.uint32)
     longest = 1
     for k in range(starts.size - 1):
         longest = max(longest, starts[k + 1] - starts[k])
@@ -144,6 +144,7 @@ def measure_objects(values, rows, columns, starts, result) -> tuple[np.ndarray, 
         if n == 0:
             continue
         total, sum_x, sum_y, moment_x, moment_y = 0.0, 0, 0, 0.0, 0.0
+        highest = np.uint32(0)
         for at in range(starts[k], starts[k + 1]):
             value = np.float64(values[at])
             y, x = rows[at], columns[at]
@@ -152,9 +153,10 @@ def measure_objects(values, rows, columns, starts, result) -> tuple[np.ndarray, 
             sum_y += y
             moment_x += x * value
             moment_y += y * value
-            ordered[at - starts[k]] = keys[at]
-            if keys[at] > keys[brightest[k]]:
-                brightest[k] = at
+            key = key_of(values[at], bits[at])
+            ordered[at - starts[k]] = key
+            if key > highest:
+                brightest[k], highest = at, key
         mean = total / n
         squares = 0.0
         for value in mine:

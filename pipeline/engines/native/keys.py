@@ -8,19 +8,21 @@ from pipeline.engines.native.compiled import kernel
 
 
 @kernel
+def key_of(value: np.float32, bits: np.uint32) -> np.uint32:
+    """Stands for a value, given with its bits, in numpy's order of them: NaN above everything, -0 equal to 0."""
+    if np.isnan(value):
+        return np.uint32(0xFFFFFFFF)
+    if value == 0:
+        return np.uint32(0x80000000)
+    return bits ^ (np.uint32(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint32(0x80000000))
+
+
+@kernel
 def sort_keys(values: np.ndarray) -> np.ndarray:
-    """uint32 keys in numpy's order of float32 values: NaN above everything, -0 equal to 0."""
-    keys = np.empty(values.size, np.uint32)
-    bits = values.view(np.uint32)
+    """uint32: the key of each of these float32 values."""
+    keys, bits = np.empty(values.size, np.uint32), values.view(np.uint32)
     for k in range(values.size):
-        if np.isnan(values[k]):
-            keys[k] = np.uint32(0xFFFFFFFF)
-        elif values[k] == 0:
-            keys[k] = np.uint32(0x80000000)
-        elif bits[k] >> np.uint32(31):
-            keys[k] = ~bits[k]
-        else:
-            keys[k] = bits[k] | np.uint32(0x80000000)
+        keys[k] = key_of(values[k], bits[k])
     return keys
 
 

@@ -101,8 +101,9 @@ class Geometry:
     @classmethod
     def of(cls, objects: Objects) -> Geometry:
         to_edge = objects.to_edge.ravel()
+        room = np.empty(to_edge.size, np.uint64)
         # The centre is the pixel farthest from the edge; of equal ones the last in numpy's order of the whole image.
-        centres = last_maxima(to_edge.view(np.uint32), objects.segmented.ravel(), objects.count)
+        centres = last_maxima(to_edge.view(np.uint32), objects.segmented.ravel(), objects.count, room)
         to_centre = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
         rows, columns = objects.places
         wedges = wedges_around(centres, rows, columns, objects.starts, objects.segmented.shape[1])
@@ -110,12 +111,21 @@ class Geometry:
 
     def sectors(self, rings: Rings) -> np.ndarray:
         """int32 (pixels): ring * 8 + wedge, -1 for pixels that no way joins to the centre."""
-        if rings.scaled:
-            part = self.to_centre / (self.to_centre + np.sqrt(self.to_edge) + 0.001)
+        found = np.empty(self.wedges.size, np.int32)
+        divide(self.to_edge, self.to_centre, self.wedges, rings.number, 0 if rings.scaled else rings.radius, found)
+        return found
+
+
+@kernel
+def divide(to_edge, to_centre, wedges, n_rings, radius, sectors) -> None:
+    """Write `Geometry.sectors`; `radius` 0 stands for scaled rings."""
+    for at in range(sectors.size):
+        away = to_centre[at]
+        if away < 0:
+            sectors[at] = -1
         else:
-            part = self.to_centre / rings.radius
-        ring = np.minimum((part * rings.number).astype(np.int64), rings.number)
-        return np.where(self.to_centre < 0, -1, ring * WEDGES + self.wedges).astype(np.int32)
+            part = away / radius if radius else away / (away + np.sqrt(float(to_edge[at])) + 0.001)
+            sectors[at] = min(int(part * n_rings), n_rings) * WEDGES + wedges[at]
 
 
 @kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel, ones
+from pipeline.engines.native.keys import key_of
 
 #: a radix of more bits has more places to write to than the cache has lines
 MOST_BITS = 11
@@ -16,21 +17,13 @@ def scratch(n: int) -> np.ndarray:
 
 
 @kernel
-def _key(value: np.float32, bits: np.uint32) -> np.uint32:
-    """Orders as the value does: its bits with the sign turned, a negative one's turned around; -0.0 is 0.0."""
-    if value == 0:
-        return np.uint32(0x80000000)
-    return bits ^ (np.uint32(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint32(0x80000000))
-
-
-@kernel
 def _sorted_words(values: np.ndarray, room: np.ndarray) -> np.ndarray:
     """uint64 a value, rising: above, bits that order as the values do; below, its index. A radix sort in `room`."""
     n = values.size
     bits = values.view(np.uint32)
     lowest, highest = np.uint32(0xFFFFFFFF), np.uint32(0)
     for i in range(n):
-        key = _key(values[i], bits[i])
+        key = key_of(values[i], bits[i])
         lowest, highest = min(lowest, key), max(highest, key)
     used = 0
     while n and (highest - lowest) >> np.uint32(used):
@@ -41,7 +34,7 @@ def _sorted_words(values: np.ndarray, room: np.ndarray) -> np.ndarray:
     ends = np.zeros((passes, 1 << MOST_BITS), np.uint32)  # of each digit's values, in each pass
     words, spare = room[0, :n], room[1, :n]
     for i in range(n):
-        key = np.uint64(_key(values[i], bits[i]) - lowest)
+        key = np.uint64(key_of(values[i], bits[i]) - lowest)
         words[i] = key << np.uint64(32) | np.uint64(i)
         for k in range(passes):
             ends[k, key & mask] += np.uint32(1)

@@ -21,10 +21,11 @@ HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @kernel
-def last_maxima(keys: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+def last_maxima(keys: np.ndarray, labels: np.ndarray, count: int, words: np.ndarray) -> np.ndarray:
     """For each label 1 .. count the index of its maximum, as `scipy.ndimage.maximum_position(keys, labels)` finds it.
 
-    `keys`: uint32, flat, what is sorted. `labels`: flat, 0 = background. int64 (count); 0 for a label that is nowhere.
+    `keys`: uint32, flat, what is sorted. `labels`: flat, 0 = background. `words`: uint64, room for as many as there are
+    keys. int64 (count); 0 for a label that is nowhere.
     """
     best, highest = np.zeros(count, np.int64), np.zeros(count, np.uint32)
     has_any, is_tied = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
@@ -36,8 +37,9 @@ def last_maxima(keys: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     wanted = rising(highest[is_tied])
     if wanted.size == 0:
         return best
-    words, next_one = words_of(keys), 0
+    join(keys, words)
     sort_around(words, wanted)
+    next_one = 0
     for word in words:
         next_one = onward(wanted, next_one, word)
         if next_one == wanted.size:
@@ -66,7 +68,8 @@ def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray
     wanted = rising(keys[best[is_tied]])
     if wanted.size == 0:
         return best
-    words, next_one = words_of(keys), 0
+    words, next_one = np.empty(keys.size, np.uint64), 0
+    join(keys, words)
     sort_around(words, wanted)
     for word in words:
         next_one = onward(wanted, next_one, word)
@@ -79,12 +82,10 @@ def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray
 
 
 @kernel
-def words_of(keys: np.ndarray) -> np.ndarray:
-    """uint64: each uint32 key, and below it its index."""
-    words = np.empty(keys.size, np.uint64)
+def join(keys: np.ndarray, words: np.ndarray) -> None:
+    """Write to `words` (uint64) each uint32 key, and below it its index."""
     for at in range(keys.size):
         words[at] = np.uint64(keys[at]) << HALF | np.uint64(at)
-    return words
 
 
 @kernel
@@ -112,7 +113,7 @@ def rising(keys: np.ndarray) -> np.ndarray:
 
 @kernel
 def sort_around(words: np.ndarray, wanted: np.ndarray) -> None:
-    """Put words (see `words_of`) in numpy's order as far as those with a `wanted` key (sorted) are concerned."""
+    """Put words (see `join`) in numpy's order as far as those with a `wanted` key (sorted) are concerned."""
     lowest = highest = words[0]
     for word in words:
         lowest, highest = min(lowest, word), max(highest, word)

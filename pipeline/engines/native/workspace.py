@@ -11,7 +11,6 @@ import numpy as np
 from pipeline.engines.native import labels
 from pipeline.engines.native.compiled import kernel
 
-
 @dataclass(frozen=True)
 class Objects:
     """One object set, with the three label images CellProfiler keeps of it.

@@ -61,7 +61,7 @@ def test_the_way_to_the_centre_is_as_long_as_centrosomes(data):
     shape = data.draw(shapes())
     objects = Objects.of(data.draw(label_images(shape)))
     to_edge = labels.squared_distance(objects.segmented).ravel().view(np.uint32)
-    centres = last_maxima(to_edge, objects.segmented.ravel(), objects.count)
+    centres = last_maxima(to_edge, objects.segmented.ravel(), objects.count, np.empty(to_edge.size, np.uint64))
 
     found = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engines.native.keys import sort_bytes, sort_keys, values_of
-from pipeline.engines.native.ties import LOW, first_minima, heap_sort, last_maxima, sort_around, words_of
+from pipeline.engines.native.ties import LOW, first_minima, heap_sort, join, last_maxima, sort_around
 from tests.engines.native.numpy1 import ask
 
 
@@ -40,6 +40,12 @@ def quicksort(keys: list[int]) -> list[int]:
             right = i - 1
         order[left : right + 1] = sorted(order[left : right + 1], key=keys.__getitem__)
     return order
+
+
+def words_of(keys: np.ndarray) -> np.ndarray:
+    words = np.empty(keys.size, np.uint64)
+    join(keys, words)
+    return words
 
 
 def sorted_around(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -85,7 +91,7 @@ def test_the_last_maximum_and_the_first_minimum_of_each_label_in_that_order(pair
         last[labels[pixel]] = pixel
         first.setdefault(labels[pixel], pixel)
 
-    found = last_maxima(keys, labels, labels.max())
+    found = last_maxima(keys, labels, labels.max(), np.empty(keys.size, np.uint64))
     assert found.tolist() == [last.get(label, 0) for label in range(1, labels.max() + 1)]
     assert first_minima(keys, labels, 4).tolist() == [first.get(label, 0) for label in range(4)]
 
@@ -116,7 +122,8 @@ def test_numpy_1_in_cellprofilers_interpreter_agrees_also_where_it_turns_to_heap
         else:
             keys = np.unique(case["values"], return_inverse=True)[1].astype(np.uint32)
         assert sorted_around(keys, keys).tolist() == answer["order"].tolist()
-        assert last_maxima(keys, case["labels"], case["labels"].max()).tolist() == answer["places"].tolist()
+        found = last_maxima(keys, case["labels"], case["labels"].max(), np.empty(keys.size, np.uint64))
+        assert found.tolist() == answer["places"].tolist()
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=50))
