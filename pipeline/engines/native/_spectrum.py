@@ -194,42 +194,34 @@ def _pairwise_sums(rows: np.ndarray, out: np.ndarray) -> None:
 
 @kernel
 def sums_in_objects(
-    rows: np.ndarray, y: np.ndarray, x: np.ndarray, pixels: np.ndarray, owners: np.ndarray, sums: np.ndarray
+    rows: np.ndarray, y: np.ndarray, x: np.ndarray, spans: np.ndarray, owners: np.ndarray, sums: np.ndarray
 ) -> None:
     """Adds up images mapped bilinearly to the pixels of objects, in float64 `sums` (objects of all sets, LANES).
 
     `rows`: float32 (y, x, LANES). `y`, `x`: float64, where each row and column of the label images lies in it; zero is
-    found outside. `pixels`: int64, flat indices that rise. `owners`: int32 (sets, pixels), whose each is, or -1.
+    found outside. `spans`, `owners`: see `granularity.Spans`.
     Interpolated values are rounded to float32 before they are added, as `scipy.ndimage.map_coordinates` leaves them.
     """
     height, width = rows.shape[:2]
     flat = rows.reshape(height * width, LANES)
-    values = np.empty((x.size, LANES), np.float32)
-    first = 0
-    while first < pixels.size:  # all pixels of one line of the label images, then of the next
-        line = pixels[first] // x.size
-        last = first
-        while last < pixels.size and pixels[last] < (line + 1) * x.size:
-            column = x[pixels[last] - line * x.size]
-            if 0 <= y[line] <= height - 1 and 0 <= column <= width - 1:
-                _interpolate(flat, width, height, y[line], column, values[last - first])
-            else:
-                values[last - first] = 0
-            last += 1
-        for owner in owners:
-            start = first
-            while start < last:
-                end = start + 1
-                while end < last and owner[end] == owner[start]:
-                    end += 1
-                if owner[start] >= 0:
-                    _add_up(values[start - first : end - first], sums[owner[start]])
-                start = end
-        first = last
+    total = np.empty(LANES)
+    for k in range(len(spans)):
+        line, first, end = spans[k]
+        if not 0 <= y[line] <= height - 1:
+            continue
+        total[:] = 0
+        for at in range(first, end):
+            if 0 <= x[at] <= width - 1:
+                _interpolate(flat, width, height, y[line], x[at], total)
+        for owner in owners[k]:
+            if owner >= 0:
+                for lane in range(LANES):
+                    sums[owner, lane] += total[lane]
 
 
 @kernel
-def _interpolate(flat: np.ndarray, width: int, height: int, row: float, column: float, out: np.ndarray) -> None:
+def _interpolate(flat: np.ndarray, width: int, height: int, row: float, column: float, total: np.ndarray) -> None:
+    """Add the value at a place to `total`."""
     top, left = int(row), int(column)
     bottom, beside = min(top + 1, height - 1), min(left + 1, width - 1)
     # Unsigned, they need no test for an index from the end.
@@ -238,24 +230,10 @@ def _interpolate(flat: np.ndarray, width: int, height: int, row: float, column: 
     up, away = 1 - (row - top), 1 - (column - left)
     down, right = 1 - up, 1 - away  # not row - top: scipy rounds its weights this way
     for lane in range(LANES):
-        out[lane] = (
+        value = (
             flat[a, lane] * up * away
             + flat[b, lane] * up * right
             + flat[c, lane] * down * away
             + flat[d, lane] * down * right
         )
-
-
-@kernel
-def _add_up(values: np.ndarray, sums: np.ndarray) -> None:
-    """Adds the rows of `values` to `sums`, eight at a time: each addition to `sums` waits for the one before."""
-    whole = len(values) // 8 * 8
-    for i in range(0, whole, 8):
-        for lane in range(LANES):
-            total = 0.0
-            for part in range(8):
-                total += values[np.uint64(i + part), lane]
-            sums[lane] += total
-    for i in range(whole, len(values)):
-        for lane in range(LANES):
-            sums[lane] += values[i, lane]
+        total[lane] += np.float64(np.float32(value))

@@ -66,7 +66,7 @@ class Granularity:
 
     def run(self, site: Workspace) -> None:
         site.check_shapes(*self.images_in, *self.objects_in)
-        labelled = LabelledPixels.of([site.objects[name] for name in self.objects_in])
+        labelled = Spans.of([site.objects[name] for name in self.objects_in])
         rows = room_for_rows(site.images[self.images_in[0]].shape, self.subsampling)
         for name in self.images_in:
             whole, within = granularity(
@@ -85,33 +85,69 @@ class Granularity:
 
 
 @dataclass(frozen=True)
-class LabelledPixels:
-    """All pixels that belong to an object of any set, so that one pass serves all sets.
+class Spans:
+    """Pixels side by side that belong to the same objects, so that one pass over them serves all object sets.
 
-    `pixels`: int64, flat indices that rise. `owners`: int32 (sets, pixels), whose each is, counted through all sets, or
-    -1. `areas`: int64 (objects of all sets). `ends`: where in them each set but the last ends.
+    `spans`: int32 (spans, 3), row, first column and the column after the last. `owners`: int32 (spans, sets), whose
+    each is, counted through all sets, or -1. `areas`: int64 (objects of all sets). `ends`: where in them each set but
+    the last ends.
     """
 
-    pixels: np.ndarray
+    spans: np.ndarray
     owners: np.ndarray
     areas: np.ndarray
     ends: np.ndarray
 
     @classmethod
-    def of(cls, object_sets: Sequence[Objects]) -> LabelledPixels:
-        labels = [objects.segmented.ravel() for objects in object_sets]
-        pixels = np.flatnonzero(np.any([image > 0 for image in labels], axis=0)) if labels else np.empty(0, np.int64)
+    def of(cls, object_sets: Sequence[Objects]) -> Spans:
         starts = np.cumsum([0, *(objects.count for objects in object_sets)])
-        owners = np.empty((len(labels), pixels.size), np.int32)
-        for image, start, to in zip(labels, starts, owners, strict=False):
-            found = image[pixels]
-            to[:] = np.where(found > 0, found + (start - 1), -1)
+        spans = np.empty((0, 3), np.int32)
+        if object_sets:
+            shape = object_sets[0].segmented.shape
+            is_labelled, is_first = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+            for objects in object_sets:
+                mark(objects.segmented, is_labelled, is_first)
+            spans = find_spans(is_labelled, is_first)
+        owners = np.empty((len(spans), len(object_sets)), np.int32)
+        for column, (objects, start) in enumerate(zip(object_sets, starts, strict=False)):
+            found = objects.segmented[spans[:, 0], spans[:, 1]]
+            owners[:, column] = np.where(found > 0, found + (start - 1), -1)
         areas = np.concatenate([np.empty(0, np.int64), *(objects.areas for objects in object_sets)])
-        return cls(pixels, owners, areas, starts[1:-1])
+        return cls(spans, owners, areas, starts[1:-1])
 
     def split(self, values: np.ndarray) -> list[np.ndarray]:
         """What belongs to each object set."""
-        return np.split(values, self.ends) if len(self.owners) else []
+        return np.split(values, self.ends) if self.owners.shape[1] else []
+
+
+@kernel
+def mark(labels: np.ndarray, is_labelled: np.ndarray, is_first: np.ndarray) -> None:
+    """Add to bool (y, x) which pixels have a label, and which have another one than the pixel on their left."""
+    for y in range(labels.shape[0]):
+        before = np.int32(-1)
+        for x in range(labels.shape[1]):
+            is_labelled[y, x] |= labels[y, x] > 0
+            is_first[y, x] |= labels[y, x] != before
+            before = labels[y, x]
+
+
+@kernel
+def find_spans(is_labelled: np.ndarray, is_first: np.ndarray) -> np.ndarray:
+    height, width = is_labelled.shape
+    n = 0
+    for y in range(height):
+        for x in range(width):
+            n += is_labelled[y, x] and is_first[y, x]
+    spans = np.empty((n, 3), np.int32)
+    n = 0
+    for y in range(height):
+        for x in range(width):
+            if is_labelled[y, x]:
+                if is_first[y, x]:
+                    spans[n, 0], spans[n, 1] = y, x
+                    n += 1
+                spans[n - 1, 2] = x + 1
+    return spans
 
 
 def room_for_rows(shape: tuple[int, ...], subsampling: float) -> np.ndarray:
@@ -122,7 +158,7 @@ def room_for_rows(shape: tuple[int, ...], subsampling: float) -> np.ndarray:
 
 def granularity(
     image: np.ndarray,
-    labelled: LabelledPixels,
+    labelled: Spans,
     rows: np.ndarray,
     *,
     subsampling: float,
@@ -141,7 +177,7 @@ def granularity(
     y, x = _stretched(image.shape, shape)
     image_means = [float(sums.mean(pixels.ravel() if mask is None else pixels[mask]))]
     object_means = [
-        _sums_by_owner(image.ravel(), labelled.pixels, labelled.owners, labelled.areas.size) / labelled.areas
+        _sums_by_owner(image, labelled.spans, labelled.owners, labelled.areas.size) / labelled.areas
     ]
     for first in range(1, length + 1, LANES):
         rounds = min(LANES, length + 1 - first)
@@ -149,7 +185,7 @@ def granularity(
         kept = rows.reshape(-1, LANES) if mask is None else rows[mask]
         image_means += [float(total) / len(kept) for total in float32_sums(kept)[:rounds]]
         found = np.zeros((labelled.areas.size, LANES))
-        sums_in_objects(rows, y, x, labelled.pixels, labelled.owners, found)
+        sums_in_objects(rows, y, x, labelled.spans, labelled.owners, found)
         object_means += list((found / labelled.areas[:, None]).T[:rounds])
 
     # The difference of two float32 means is rounded to float32 before it is divided.
@@ -162,17 +198,17 @@ def _losses(means: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _sums_by_owner(values: np.ndarray, pixels: np.ndarray, owners: np.ndarray, n_objects: int) -> np.ndarray:
-    found = np.zeros(n_objects + 1)  # the last takes what is nobody's, -1
-    for owner in owners:
-        total, current = 0.0, np.int32(-1)
-        for i in range(pixels.size):
-            if owner[i] != current:
-                found[current] += total
-                total, current = 0.0, owner[i]
-            total += values[pixels[i]]
-        found[current] += total
-    return found[:-1]
+def _sums_by_owner(image: np.ndarray, spans: np.ndarray, owners: np.ndarray, n_objects: int) -> np.ndarray:
+    found = np.zeros(n_objects)
+    for k in range(len(spans)):
+        line, first, end = spans[k]
+        total = 0.0
+        for value in image[line, first:end]:
+            total += value
+        for owner in owners[k]:
+            if owner >= 0:
+                found[owner] += total
+    return found
 
 
 def without_background(

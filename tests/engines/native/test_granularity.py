@@ -15,7 +15,7 @@ from pipeline.engines.native._spectrum import (
     float32_sums,
     reconstructions,
 )
-from pipeline.engines.native.granularity import LabelledPixels, bilinear, granularity, lowest_in_disk, room_for_rows
+from pipeline.engines.native.granularity import Spans, bilinear, granularity, lowest_in_disk, room_for_rows
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (
@@ -104,7 +104,7 @@ def test_the_spectrum_is_that_of_the_definition(data):
         "length": data.draw(st.sampled_from((1, 3, LANES + 2))),
     }
     assume(min(image.shape) * arguments["subsampling"] > 1)
-    labelled = LabelledPixels.of([Objects.of(labels) for labels in sets])
+    labelled = Spans.of([Objects.of(labels) for labels in sets])
     whole, within = granularity(image, labelled, room_for_rows(image.shape, arguments["subsampling"]), **arguments)
     for labels, of_set in zip(sets, zip(*map(labelled.split, within), strict=True), strict=True):
         expected_whole, expected_within = plain_granularity(image, labels, *arguments.values())
@@ -153,7 +153,7 @@ def test_squares_vanish_in_the_round_that_outgrows_them():
     image[10:13, 10:13] = image[30:33, 40:43] = 1
     labels = np.zeros(image.shape, np.int32)
     labels[8:15, 8:15] = 1
-    labelled, rows = LabelledPixels.of([Objects.of(labels)]), room_for_rows(image.shape, 1)
+    labelled, rows = Spans.of([Objects.of(labels)]), room_for_rows(image.shape, 1)
     whole, within = granularity(image, labelled, rows, subsampling=1, background_subsampling=1, radius=4, length=3)
     np.testing.assert_allclose(whole, [0, 100, 0], atol=1e-5)
     np.testing.assert_allclose(within[:, 0], [0, 100, 0], atol=1e-5)
@@ -163,7 +163,7 @@ def test_an_image_too_small_to_subsample_is_an_error_that_names_its_size():
     with pytest.raises(ValueError, match=r"\(1\.0, 9\.0\) pixels would divide by zero"):
         granularity(
             np.zeros((1, 9), np.float32),
-            LabelledPixels.of([]),
+            Spans.of([]),
             room_for_rows((1, 9), 1),
             subsampling=1,
             background_subsampling=0.5,
