@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.keys import key_of, sort_bytes, sort_keys, values_of
+from pipeline.engines.native.keys import key_of, sort_keys, sort_run, values_of
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects, Workspace, gather
@@ -162,7 +162,7 @@ def measure_objects(values, rows, columns, starts, result) -> tuple[np.ndarray, 
         for value in mine:
             difference = np.float64(value) - mean
             squares += difference * difference
-        sort_bytes(ordered[:n], spare[:n])
+        sort_run(ordered[:n], spare[:n])
         is_tied |= n > 1 and ordered[n - 1] == ordered[n - 2]
         sorted_values = values_of(ordered[:n])
         result[0, k], result[1, k], result[2, k] = total, mean, np.sqrt(squares / n)
@@ -213,19 +213,26 @@ def quantile(ordered: np.ndarray, fraction: float) -> float:
 
 @kernel
 def median_deviation(ordered: np.ndarray, median: float) -> float:
-    """`quantile(sorted |value - median|, 1/2)`, walking outwards from the median."""
+    """`quantile(sorted |value - median|, 1/2)`: deviations rise both ways from the median."""
     n = ordered.size
-    above = n // 2  # the median lies at or beside it
-    while above > 0 and ordered[above - 1] >= median:
-        above -= 1
-    while above < n and ordered[above] < median:
-        above += 1
-    below = above - 1
+    first = n // 2  # of the values from the median on; it lies at or beside this one
+    while first > 0 and ordered[first - 1] >= median:
+        first -= 1
+    while first < n and ordered[first] < median:
+        first += 1
     place = n * 0.5
     at = int(place)
-    share = place - at
-    last, current = 0.0, 0.0
-    for _ in range(min(at + 2, n)):
+    # How many of the `at` smallest deviations lie above: as many as are less than what would be taken below instead.
+    low, high = max(0, at - first), min(at, n - first)
+    while low < high:
+        above = (low + high) // 2
+        if ordered[first + above] - median < median - ordered[first - (at - above)]:
+            low = above + 1
+        else:
+            high = above
+    above, below = first + low, first - 1 - (at - low)
+    last = current = 0.0
+    for _ in range(2):  # the deviation at that place, and the next one
         last = current
         if below < 0 or (above < n and np.abs(ordered[above] - median) <= np.abs(ordered[below] - median)):
             current = np.abs(ordered[above] - median)
@@ -233,6 +240,7 @@ def median_deviation(ordered: np.ndarray, median: float) -> float:
         else:
             current = np.abs(ordered[below] - median)
             below -= 1
-    if at < n - 1:
-        return last * (1 - share) + current * share
-    return current
+        if at == n - 1:
+            return current
+    share = place - at
+    return last * (1 - share) + current * share

@@ -6,6 +6,9 @@ import numpy as np
 
 from pipeline.engines.native.compiled import kernel
 
+#: so that the counts of a pass stay in the innermost cache
+MOST_BITS = 9
+
 
 @kernel
 def key_of(value: np.float32, bits: np.uint32) -> np.uint32:
@@ -27,30 +30,35 @@ def sort_keys(values: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def sort_bytes(keys: np.ndarray, spare: np.ndarray) -> None:
-    """Sort uint32 keys in place, byte by byte from the lowest; bytes that all keys share cost one look."""
-    counts = np.zeros((4, 256), np.int64)
+def sort_run(keys: np.ndarray, spare: np.ndarray) -> None:
+    """Sort a few thousand uint32 keys in place: a radix sort of the bits in which they differ."""
+    lowest, highest = keys[0], keys[0]
     for key in keys:
-        counts[0, key & 0xFF] += 1
-        counts[1, (key >> 8) & 0xFF] += 1
-        counts[2, (key >> 16) & 0xFF] += 1
-        counts[3, key >> 24] += 1
+        lowest, highest = min(lowest, key), max(highest, key)
+    used = 0
+    while (highest - lowest) >> np.uint32(used):
+        used += 1
+    passes = -(-used // MOST_BITS)
+    width = np.uint32(-(-used // max(passes, 1)))
+    mask = (np.uint32(1) << width) - np.uint32(1)
+    ends = np.zeros((passes, 1 << MOST_BITS), np.uint32)  # of each digit's keys, in each pass
+    for key in keys:
+        digits = key - lowest
+        for k in range(passes):
+            ends[k, digits & mask] += np.uint32(1)
+            digits >>= width
     source, target = keys, spare
-    is_swapped = False
-    for digit in range(4):
-        shift = np.uint32(8 * digit)
-        if counts[digit, (keys[0] >> shift) & 0xFF] == keys.size:
-            continue
-        place = 0
-        for byte in range(256):
-            place, counts[digit, byte] = place + counts[digit, byte], place
+    for k in range(passes):
+        total = np.uint32(0)
+        for digit in range(np.int64(mask) + 1):
+            total, ends[k, digit] = total + ends[k, digit], total
+        shift = np.uint32(k) * width
         for key in source:
-            byte = (key >> shift) & 0xFF
-            target[counts[digit, byte]] = key
-            counts[digit, byte] += 1
+            digit = (key - lowest) >> shift & mask
+            target[ends[k, digit]] = key
+            ends[k, digit] += np.uint32(1)
         source, target = target, source
-        is_swapped = not is_swapped
-    if is_swapped:
+    if passes % 2:
         for at in range(keys.size):
             keys[at] = spare[at]
 

@@ -11,7 +11,7 @@ from centrosome import cpmorphology
 from pipeline.engines.native import labels, zernike
 from pipeline.engines.native.circles import enclosing_circles
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.keys import sort_bytes
+from pipeline.engines.native.keys import sort_run
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
 
@@ -282,7 +282,7 @@ def edge_radii(to_edge, pixels, starts):
             to_border = min(y + 1, x + 1, height - y, width - x)
             ordered[at] = min(to_edge[y, x], to_border * to_border)
             total += np.sqrt(np.float64(ordered[at]))
-        sort_bytes(ordered[:area], spare[:area])
+        sort_run(ordered[:area], spare[:area])
         low, high = ordered[(area - 1) // 2], ordered[area // 2]
         result[0, k] = np.sqrt(np.float64(ordered[area - 1]))
         result[1, k] = total / area

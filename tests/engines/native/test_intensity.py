@@ -8,7 +8,7 @@ import skimage.segmentation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.intensity import INTENSITY, LOCATION, Region, inner_edge, quantile
+from pipeline.engines.native.intensity import INTENSITY, LOCATION, Region, inner_edge, median_deviation, quantile
 from pipeline.engines.native.workspace import Objects, Workspace
 from tests.engines.native.sites import (
     assert_same_as_cellprofiler,
@@ -82,9 +82,16 @@ def test_every_feature_is_what_its_formula_says(data):
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), st.sampled_from([0.25, 0.5, 0.75]))
 def test_a_quantile_counts_from_n_not_from_n_less_one(values, fraction):
-    values = np.sort(np.array(values, np.float32))
+    values = np.sort(np.array(values, np.float32)).astype(np.float64)
 
     assert quantile(values, fraction) == plain_quantile(values, fraction)
+
+
+@given(st.lists(st.integers(0, 40) | st.floats(0, 1, width=32), min_size=1, max_size=60))
+def test_the_median_deviation_is_that_of_the_sorted_deviations(values):
+    values = np.sort(np.array(values, np.float32)).astype(np.float64)
+    median = quantile(values, 0.5)
+    assert median_deviation(values, median) == plain_quantile(np.abs(values - median), 0.5)
 
 
 def test_quantiles_of_three_pixels_by_hand():

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.keys import sort_bytes, sort_keys, values_of
+from pipeline.engines.native.keys import sort_keys, sort_run, values_of
 from pipeline.engines.native.ties import LOW, first_minima, heap_sort, join, last_maxima, sort_around
 from tests.engines.native.numpy1 import ask
 
@@ -138,9 +138,9 @@ def test_keys_order_floats_as_numpy_sorts_them(values):
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=400))
-def test_sorting_by_bytes_sorts(keys):
+def test_runs_are_sorted(keys):
     expected = sorted(keys)
     keys = np.array(keys, np.uint32)
-    sort_bytes(keys, np.empty_like(keys))
+    sort_run(keys, np.empty_like(keys))
 
     assert keys.tolist() == expected
