@@ -16,6 +16,9 @@ WEDGES = 8
 #: the number of object sets, ring settings and heat maps in the file (CellProfiler hides these three settings)
 COUNTS = "Hidden"
 
+#: the distance of what is no pixel of the object: below any, so that no way leads there
+OUTSIDE = -1.0
+
 
 def compile(settings: Settings) -> MeasureRadialDistribution:
     settings.choice("Calculate intensity Zernikes?", ("None",))
@@ -104,9 +107,10 @@ class Geometry:
         room = np.empty(to_edge.size, np.uint64)
         # The centre is the pixel farthest from the edge; of equal ones the last in numpy's order of the whole image.
         centres = last_maxima(to_edge.view(np.uint32), objects.segmented.ravel(), objects.count, room)
-        to_centre = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
+        centres = np.stack(np.divmod(centres, objects.segmented.shape[1]), axis=1)
         rows, columns = objects.places
-        wedges = wedges_around(centres, rows, columns, objects.starts, objects.segmented.shape[1])
+        to_centre = distance_within(objects.boxes, centres, rows, columns, objects.starts)
+        wedges = wedges_around(centres, rows, columns, objects.starts)
         return cls(to_edge[objects.pixels], to_centre, wedges)
 
     def sectors(self, rings: Rings) -> np.ndarray:
@@ -129,61 +133,66 @@ def divide(to_edge, to_centre, wedges, n_rings, radius, sectors) -> None:
 
 
 @kernel
-def distance_within(segmented, centres, pixels, starts) -> np.ndarray:
+def distance_within(boxes, centres, rows, columns, starts) -> np.ndarray:
     """float64 (pixels): length of the shortest way from an object's centre within the object, in steps of 1 and √2.
 
+    -1 where there is none. `boxes`, `rows`, `columns`, `starts`: as of `Objects`; `centres`: int64 (objects, 2).
     Pixels wait in a bucket for each whole distance. A step is at least 1 long, so that no pixel of a bucket can
     bring another of the same one nearer, and each is visited once.
     """
-    height, width = segmented.shape
-    distance = np.full(segmented.size, -1.0)
-    flat = segmented.ravel()
-    longest = 1
+    found = np.empty(rows.size)
+    largest, longest = 0, 1
     for k in range(starts.size - 1):
+        largest = max(largest, (boxes[k, 2] - boxes[k, 0] + 2) * (boxes[k, 3] - boxes[k, 1] + 1) + 1)
         longest = max(longest, starts[k + 1] - starts[k])
+    # Of one object's box with a border on all sides (that on the right is the next row's on the left).
+    room = np.empty(largest)
     waiting, n_waiting = np.empty((3, longest), np.int64), np.zeros(3, np.int64)
     for k in range(starts.size - 1):
         if starts[k] == starts[k + 1]:
             continue
-        label = flat[centres[k]]
-        distance[centres[k]] = 0.0
-        waiting[0, 0], n_waiting[0] = centres[k], 1
+        top, left, width = boxes[k, 0] - 1, boxes[k, 1] - 1, boxes[k, 3] - boxes[k, 1] + 1
+        distance = room[: (boxes[k, 2] - boxes[k, 0] + 2) * width + 1]
+        distance[:] = OUTSIDE
+        for at in range(starts[k], starts[k + 1]):
+            distance[(rows[at] - top) * width + columns[at] - left] = np.inf
+        centre = (centres[k, 0] - top) * width + centres[k, 1] - left
+        distance[centre] = 0.0
+        waiting[0, 0], n_waiting[0] = centre, 1
         whole = 0
         while n_waiting[0] + n_waiting[1] + n_waiting[2] > 0:
             bucket = whole % 3
             for at in range(n_waiting[bucket]):
                 pixel = waiting[bucket, at]
-                if int(distance[pixel]) != whole:
+                here = distance[pixel]
+                if int(here) != whole:
                     continue  # it came nearer, and was visited, after it began to wait here
-                y, x = pixel // width, pixel % width
-                for dy in range(-1, 2):
-                    for dx in range(-1, 2):
-                        yy, xx = y + dy, x + dx
-                        if yy < 0 or yy >= height or xx < 0 or xx >= width:
-                            continue
-                        neighbour = yy * width + xx
-                        if flat[neighbour] != label:
-                            continue
+                for down in range(-1, 2):
+                    for right in range(-1, 2):
+                        neighbour = pixel + down * width + right
                         old = distance[neighbour]
-                        new = distance[pixel] + (1.0 if dy == 0 or dx == 0 else np.sqrt(2.0))
-                        if old >= 0 and old <= new:
+                        new = here + (1.0 if down == 0 or right == 0 else np.sqrt(2.0))
+                        if old <= new:
                             continue
                         distance[neighbour] = new
-                        if old < 0 or int(old) != int(new):
+                        if old == np.inf or int(old) != int(new):
                             to = int(new) % 3
                             waiting[to, n_waiting[to]] = neighbour
                             n_waiting[to] += 1
             n_waiting[bucket] = 0
             whole += 1
-    return distance[pixels]
+        for at in range(starts[k], starts[k + 1]):
+            reached = distance[(rows[at] - top) * width + columns[at] - left]
+            found[at] = -1.0 if reached == np.inf else reached
+    return found
 
 
 @kernel
-def wedges_around(centres, rows, columns, starts, width) -> np.ndarray:
+def wedges_around(centres, rows, columns, starts) -> np.ndarray:
     """int32 (pixels): below the centre 1, right of it 2, more up or down than sideways 4, added up."""
     wedges = np.empty(rows.size, np.int32)
     for k in range(starts.size - 1):
-        centre_y, centre_x = centres[k] // width, centres[k] % width
+        centre_y, centre_x = centres[k]
         for at in range(starts[k], starts[k + 1]):
             down, right = rows[at] - centre_y, columns[at] - centre_x
             wedges[at] = (down > 0) + 2 * (right > 0) + 4 * (abs(down) > abs(right))

@@ -63,7 +63,8 @@ def test_the_way_to_the_centre_is_as_long_as_centrosomes(data):
     to_edge = labels.squared_distance(objects.segmented).ravel().view(np.uint32)
     centres = last_maxima(to_edge, objects.segmented.ravel(), objects.count, np.empty(to_edge.size, np.uint64))
 
-    found = distance_within(objects.segmented, centres, objects.pixels, objects.starts)
+    places = np.stack(np.divmod(centres, shape[1]), axis=1)
+    found = distance_within(objects.boxes, places, *objects.places, objects.starts)
 
     for k in np.flatnonzero(objects.areas):
         mask = objects.segmented == k + 1
