@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.errors import StorageError
 
@@ -25,6 +28,14 @@ def scripted(folder: str, name: str, script: list[str]) -> dict[str, Any]:
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     return {"name": name, "attempt": attempt}
+
+
+def faults(arrays: int) -> dict[str, Any]:
+    """Page faults while arrays of 3 MB are made and dropped, one after another."""
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    for _ in range(arrays):
+        np.ones(3 << 17)
+    return {"faults": resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before}
 
 
 def attempts(folder: Path, name: str) -> int:

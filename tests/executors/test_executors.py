@@ -12,7 +12,7 @@ from pipeline.executors import Executor, Outcome, Task
 from pipeline.executors.base import TaskFailed, WorkerDied
 from pipeline.executors.cluster import DaskExecutor
 from pipeline.executors.serial import SerialExecutor
-from tests.executors.scripted import attempts, scripted
+from tests.executors.scripted import attempts, faults, scripted
 
 
 @pytest.fixture(scope="module", params=["serial", "dask"])
@@ -73,6 +73,13 @@ def test_tasks_that_an_outcome_made_ready_run_too(executor: Executor, tmp_path: 
 
 
 @pytest.mark.slow  # four worker processes have to die and be replaced
+def test_memory_that_a_task_frees_serves_the_next_image(executor: Executor) -> None:
+    outcomes = run(executor, Task("memory/faults", faults, (100,)))
+    record = outcomes["faults"].record
+    assert record is not None
+    assert record["faults"] < 10 * 768  # 3 MB are 768 pages; given back each time, they would be 100 times as many
+
+
 def test_a_task_that_kills_its_worker_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
     executor = DaskExecutor("local", workers=2, attempts=3)
     try:
