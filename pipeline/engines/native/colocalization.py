@@ -14,7 +14,7 @@ from pipeline.engines.native import sums
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, scratch
-from pipeline.engines.native.workspace import Objects, Workspace, gather
+from pipeline.engines.native.workspace import Objects, Workspace, gather, runs_of
 
 WHERE = "Select where to measure correlation"
 THRESHOLD = "Set threshold as percentage of maximum intensity for the images"
@@ -129,9 +129,9 @@ class Ranks:
             pixels = np.concatenate([pixels, more])
         #: int32 (images, pixels of any set)
         self.all = np.empty((len(images), pixels.size), np.int32)
-        room, values = scratch(pixels.size), np.empty(pixels.size, np.float32)
+        runs, room, values = runs_of(pixels), scratch(pixels.size), np.empty(pixels.size, np.float32)
         for image, ranks in zip(images, self.all, strict=True):
-            gather(image.ravel(), pixels, values)
+            gather(image.ravel(), runs, values)
             dense_ranks(values, room, ranks)
 
     def among(self, objects: Objects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,9 +146,7 @@ class Ranks:
         return places, tables, np.array(counts)
 
 
-def _in_one_set(
-    images: Sequence[np.ndarray], objects: Objects, ranks: Ranks, threshold: float
-) -> list[Coefficients]:
+def _in_one_set(images: Sequence[np.ndarray], objects: Objects, ranks: Ranks, threshold: float) -> list[Coefficients]:
     pairs = np.array(list(combinations(range(len(images)), 2)))
     if objects.count == 0:
         kinds = ("Correlation", "Overlap", *BOTH_WAYS, *(kind + " back" for kind in BOTH_WAYS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -10,9 +11,11 @@ from numba.extending import intrinsic
 
 #: Releases the GIL, is kept on disk between processes, and divides by zero as numpy does: to infinity or NaN.
 kernel = njit(nogil=True, cache=True, error_model="numpy")
+#: what is called in kernels with numbers and arrays, and defined here by their types
+instruction: Callable[..., Any] = intrinsic
 
 
-@intrinsic
+@instruction
 def ones(typing: Any, bits: Any) -> Any:
     """How many bits of an integer are set, as its type."""
 
@@ -22,7 +25,7 @@ def ones(typing: Any, bits: Any) -> Any:
     return bits(bits), generate
 
 
-@intrinsic
+@instruction
 def prefetch(typing: Any, array: Any, at: Any) -> Any:
     """Have the cache fetch an element of a contiguous array that is read or written soon; any index will do."""
 

@@ -168,7 +168,8 @@ def granularity(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Granular spectrum of a float32 image: float64, (length) of the whole and (length, objects of all sets).
 
-    `rows`: see `room_for_rows`; what is in it does not matter. Percent of the mean that round k takes away. The mean at the start is that of the subsampled image without its
+    `rows`: see `room_for_rows`; what is in it does not matter.
+    Percent of the mean that round k takes away. The mean at the start is that of the subsampled image without its
     background for the image, that of the image as it is for an object. Raises ValueError for an image one or two pixels
     high or wide, where CellProfiler divides by zero.
     """
@@ -176,9 +177,7 @@ def granularity(
     order, parent, radius_of = component_tree(pixels, length)
     y, x = _stretched(image.shape, shape)
     image_means = [float(sums.mean(pixels.ravel() if mask is None else pixels[mask]))]
-    object_means = [
-        _sums_by_owner(image, labelled.spans, labelled.owners, labelled.areas.size) / labelled.areas
-    ]
+    object_means = [_sums_by_owner(image, labelled.spans, labelled.owners, labelled.areas.size) / labelled.areas]
     for first in range(1, length + 1, LANES):
         rounds = min(LANES, length + 1 - first)
         reconstructions(pixels.ravel(), order, parent, radius_of, first, rows.reshape(-1, LANES))

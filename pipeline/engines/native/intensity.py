@@ -11,7 +11,7 @@ from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.keys import key_of, sort_keys, sort_run, values_of
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.ties import last_maxima
-from pipeline.engines.native.workspace import Objects, Workspace, gather
+from pipeline.engines.native.workspace import Objects, Workspace, gather, runs_of
 
 INTENSITY = (
     "IntegratedIntensity",
@@ -81,11 +81,11 @@ class Region:
         self.edge_starts = np.append(0, np.cumsum(is_edge))[objects.starts]
 
     @cached_property
-    def _in_raster_order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of all labelled pixels from top to bottom: where they are, and their labels; and room to sort them in."""
+    def _in_raster_order(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of all labelled pixels from top to bottom: where they are, their runs and labels; and room to sort them."""
         labels = self.objects.segmented.ravel()
         places = np.flatnonzero(labels)
-        return places, labels[places], np.empty(places.size, np.uint64)
+        return places, runs_of(places), labels[places], np.empty(places.size, np.uint64)
 
     def measure(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
         """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels.
@@ -100,9 +100,9 @@ class Region:
         has_pixels = objects.areas > 0
         at = objects.pixels[brightest[has_pixels]]
         if is_tied:
-            places, labels, words = self._in_raster_order
+            places, runs, labels, words = self._in_raster_order
             in_order = np.empty(places.size, np.float32)
-            gather(image.ravel(), places, in_order)
+            gather(image.ravel(), runs, in_order)
             at = places[last_maxima(sort_keys(in_order), labels, objects.count, words)[has_pixels]]
         result[19, has_pixels], result[18, has_pixels] = np.divmod(at, objects.segmented.shape[1])
         return result

@@ -34,11 +34,11 @@ def _sorted_words(values: np.ndarray, room: np.ndarray) -> np.ndarray:
     ends = np.zeros((passes, 1 << MOST_BITS), np.uint32)  # of each digit's values, in each pass
     words, spare = room[0, :n], room[1, :n]
     for i in range(n):
-        key = np.uint64(key_of(values[i], bits[i]) - lowest)
-        words[i] = key << np.uint64(32) | np.uint64(i)
+        digits = np.uint64(key_of(values[i], bits[i]) - lowest)
+        words[i] = digits << np.uint64(32) | np.uint64(i)
         for k in range(passes):
-            ends[k, key & mask] += np.uint32(1)
-            key >>= width
+            ends[k, digits & mask] += np.uint32(1)
+            digits >>= width
     for k in range(passes):
         total = np.uint32(0)
         for digit in range(1 << MOST_BITS):
@@ -70,7 +70,7 @@ def dense_ranks(values: np.ndarray, room: np.ndarray, ranks: np.ndarray) -> int:
             before = word >> np.uint64(32)
             rank += np.int32(1)
         ranks[np.uint32(word)] = rank
-    return rank + 1
+    return int(rank) + 1
 
 
 @kernel
@@ -88,7 +88,7 @@ def mark_ranks(ranks: np.ndarray, chosen: np.ndarray, table: np.ndarray) -> int:
         here = table[at]
         table[at] |= total << np.uint64(32)
         total += ones(here)
-    return np.int64(total)
+    return int(total)
 
 
 @kernel

@@ -124,7 +124,7 @@ def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple
     offsets = steps @ [stride, 1]
     found, pixels = [], np.empty(objects.pixels.size, np.uint8)
     for image in levels:
-        gather(image.ravel(), objects.pixels, pixels)
+        gather(image.ravel(), objects.runs, pixels)
         values = object_haralick(pixels, places, objects.starts, offsets, board, N_LOG_N)
         for k, at in np.argwhere(flat_texture.is_rounding(values)):
             top, left, bottom, right = objects.boxes[k]

@@ -152,7 +152,7 @@ def sort_around(words: np.ndarray, wanted: np.ndarray) -> None:
 @kernel
 def is_less(one: np.uint64, other: np.uint64) -> bool:
     """By their keys."""
-    return one >> HALF < other >> HALF
+    return bool(one >> HALF < other >> HALF)
 
 
 @kernel
