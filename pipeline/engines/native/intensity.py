@@ -67,8 +67,7 @@ class MeasureObjectIntensity:
             region = Region(site.objects[object_set])
             images = [site.images[name] for name in self.images_in]
             for name, image, values in zip(self.images_in, images, region.objects.values(images), strict=True):
-                for feature, column in zip(feature_names(name), region.measure(image, values), strict=True):
-                    site.add(object_set, feature, column)
+                site.add_all(object_set, feature_names(name), region.measure(image, values))
 
 
 class Region:

@@ -65,15 +65,13 @@ class Texture:
         levels = [grey_levels(site.images[image], self.grey_levels) for image in self.images_in]
         if self.wants_images:
             found = np.stack([texture_of_image(image, self.scales) for image in levels])
-            for name, value in zip(self._names, np.moveaxis(found, -1, 0).ravel(), strict=True):
-                site.add_image(name, value)
+            site.image_measurements.update(zip(self._names, np.moveaxis(found, -1, 0).ravel().tolist(), strict=True))
         for object_set in self.objects_in:
             objects = site.objects[object_set]
             columns = np.empty((len(FEATURES), len(levels), len(self.scales), len(DIRECTIONS), objects.count))
             for i, values in enumerate(texture_of_objects(levels, objects, self.scales)):
                 columns[:, i] = _without_gaps(values, objects.areas).transpose(3, 1, 2, 0)
-            for name, column in zip(self._names, columns.reshape(len(self._names), objects.count), strict=True):
-                site.add(object_set, name, column)
+            site.add_all(object_set, self._names, columns.reshape(len(self._names), objects.count))
 
 
 def grey_levels(image: np.ndarray, count: int = 256) -> np.ndarray:

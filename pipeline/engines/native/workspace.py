@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -110,6 +110,10 @@ class Workspace:
     def add(self, object_set: str, feature: str, values: np.ndarray) -> None:
         """Record one value an object; row k belongs to object k + 1."""
         self.measurements.setdefault(object_set, {})[feature] = np.asarray(values, np.float64)
+
+    def add_all(self, object_set: str, features: Iterable[str], rows: np.ndarray) -> None:
+        """Record many features at once: float64 (features, objects)."""
+        self.measurements.setdefault(object_set, {}).update(zip(features, rows, strict=True))
 
     def add_image(self, feature: str, value: float) -> None:
         self.image_measurements[feature] = float(value)
