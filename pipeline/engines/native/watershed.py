@@ -15,7 +15,8 @@ from numba import njit
 from pipeline.engines.native.compiled import kernel, prefetch
 from pipeline.engines.native.keys import sort_keys
 
-HALF, LOW, ONE = np.uint64(32), np.uint64(0xFFFFFFFF), np.uint64(1)
+HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+ONE, SEVEN, EIGHT = np.uint64(1), np.uint64(7), np.uint64(8)
 #: stands for a label where nothing is to be flooded
 TAKEN = LOW
 #: stands for a seed (pixel 0 is none) without free neighbours: it floods nothing, but takes its place in the queue
@@ -136,6 +137,7 @@ def pop(keys: np.ndarray, size: int, n_seeds: int) -> int:
     hole, end = np.uint64(0), np.uint64(size)  # unsigned indices need no test for one from the end
     while True:
         child = hole + hole + ONE
+        prefetch(keys, hole * EIGHT + SEVEN)  # three levels down, where a large queue is not in the cache
         if child >= end:
             break
         if child + ONE < end:  # added, not asked: which child comes first cannot be guessed
