@@ -72,7 +72,6 @@ def test_tasks_that_an_outcome_made_ready_run_too(executor: Executor, tmp_path: 
     assert sorted(seen) == ["first", "second", "third"]
 
 
-@pytest.mark.slow  # four worker processes have to die and be replaced
 def test_memory_that_a_task_frees_serves_the_next_image(executor: Executor) -> None:
     outcomes = run(executor, Task("memory/faults", faults, (100,)))
     record = outcomes["faults"].record
@@ -80,6 +79,7 @@ def test_memory_that_a_task_frees_serves_the_next_image(executor: Executor) -> N
     assert record["faults"] < 10 * 768  # 3 MB are 768 pages; given back each time, they would be 100 times as many
 
 
+@pytest.mark.slow  # four worker processes have to die and be replaced
 def test_a_task_that_kills_its_worker_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
     executor = DaskExecutor("local", workers=2, attempts=3)
     try:

@@ -72,7 +72,7 @@ def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarr
     """
     height, width = image.shape
     n = image.size
-    order = rising_order(image.ravel(), np.empty((2, n), np.uint64))
+    order = rising_order(image.ravel(), np.empty((2, n), np.uint64))  # `sorting.scratch`, which is no kernel
     # Equal pixels are told apart by their rank, so that the lowest pixel of an eroded neighbourhood is known by name:
     # it is the lowest of the component in which that diamond lies.
     ranks = np.empty((height, width), np.uint32)

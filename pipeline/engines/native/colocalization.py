@@ -117,7 +117,10 @@ def in_objects(
 
 
 class Ranks:
-    """Dense ranks of the pixels of object sets: each image is sorted once, for all of them."""
+    """Dense ranks of the pixels of object sets: each image is sorted once, for all of them.
+
+    `all`: int32 (images, pixels of any set).
+    """
 
     def __init__(self, images: Sequence[np.ndarray], object_sets: Sequence[Objects]) -> None:
         # In the order of the largest set, whose pixels mostly are all there are: what is near in one set is near here.
@@ -127,7 +130,6 @@ class Ranks:
             more = objects.pixels[self._place_of[objects.pixels] < 0]
             self._place_of[more] = np.arange(pixels.size, pixels.size + more.size)
             pixels = np.concatenate([pixels, more])
-        #: int32 (images, pixels of any set)
         self.all = np.empty((len(images), pixels.size), np.int32)
         runs, room, values = runs_of(pixels), scratch(pixels.size), np.empty(pixels.size, np.float32)
         for image, ranks in zip(images, self.all, strict=True):
@@ -135,13 +137,14 @@ class Ranks:
             dense_ranks(values, room, ranks)
 
     def among(self, objects: Objects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the pixels of one set stand in `all`; for each image the table that `rank_among` asks for ranks among
-        them, and how many there are.
+        """(places, tables, counts): where the pixels of one set stand in `all`, int32 (pixels); for each image what
+        `rank_among` needs for ranks among them, uint64 (images, pixels of any set // 32 + 1), or (images, 0) where they
+        are all there are; and how many ranks that are, int64 (images).
         """
         places = self._place_of[objects.pixels]
-        tables = np.empty((len(self.all), self.all.shape[1] // 32 + 1), np.uint64)
         if places.size == self.all.shape[1]:
-            return places, tables, self.all.max(axis=1) + 1
+            return places, np.empty((len(self.all), 0), np.uint64), self.all.max(axis=1) + 1
+        tables = np.empty((len(self.all), self.all.shape[1] // 32 + 1), np.uint64)
         counts = [mark_ranks(ranks, places, table) for ranks, table in zip(self.all, tables, strict=True)]
         return places, tables, np.array(counts)
 
@@ -187,13 +190,12 @@ def object_sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sums over each object's pixels from which its coefficients follow.
 
-    `values`: float32 (images, pixels), object after object. `ranks`, `places`, `tables`: see `Ranks`. `pairs`: int64
-    (pairs, 2). Returns float64 (images, 2, objects): squares about the mean, values that pass the threshold; and
+    `values`: float32 (images, pixels), object after object. `ranks`: `Ranks.all`. `places`, `tables`: see `Ranks.among`.
+    `pairs`: int64 (pairs, 2). Returns float64 (images, 2, objects): squares about the mean, values that pass the threshold; and
     (pairs, 9, objects): products about the means; then over pixels where both pass: their number, first and second
     values, their squares, their products, and first and second values times the difference of ranks.
     """
     n_images, n_objects = len(values), starts.size - 1
-    is_all = places.size == ranks.shape[1]  # ranks among all are what they are
     of_image = np.zeros((n_images, 2, n_objects))
     of_pair = np.zeros((len(pairs), 9, n_objects))
     centred = np.empty((n_images, BLOCK))
@@ -214,7 +216,7 @@ def object_sums(
                 )
                 of_image[c, 0, k] += squares
                 of_image[c, 1, k] += above
-                _rank(ranks[c], places[first : first + size], tables[c], is_all, among[c])
+                _rank(ranks[c], places[first : first + size], tables[c], among[c])
             for p in range(len(pairs)):
                 a, b = pairs[p]
                 found = _block_sums(
@@ -233,8 +235,9 @@ def object_sums(
 
 
 @kernel
-def _rank(ranks: np.ndarray, places: np.ndarray, table: np.ndarray, is_all: bool, out: np.ndarray) -> None:
-    if is_all:
+def _rank(ranks: np.ndarray, places: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
+    """The ranks at these places, among those in the table; as they are where there is no table."""
+    if table.size == 0:
         for i in range(places.size):
             out[i] = ranks[np.uint64(places[i])]
     else:

@@ -113,7 +113,7 @@ class NativeEngine:
         return tuple(sorted(needed))
 
     def _find_last_uses(self) -> list[set[str]]:
-        """For each step the images that no later one reads; all of a site's together would take twice the memory."""
+        """For each step the images that no later one reads: raw images and illumination functions go once applied."""
         read_later: set[str] = set()
         done_with: list[set[str]] = []
         for _, step in reversed(self._steps):

@@ -67,8 +67,10 @@ class Granularity:
     def run(self, site: Workspace) -> None:
         site.check_shapes(*self.images_in, *self.objects_in)
         labelled = Spans.of([site.objects[name] for name in self.objects_in])
-        rows = room_for_rows(site.images[self.images_in[0]].shape, self.subsampling)
+        rows = None
         for name in self.images_in:
+            if rows is None:
+                rows = room_for_rows(site.images[name].shape, self.subsampling)
             whole, within = granularity(
                 site.images[name],
                 labelled,
@@ -133,6 +135,7 @@ def mark(labels: np.ndarray, is_labelled: np.ndarray, is_first: np.ndarray) -> N
 
 @kernel
 def find_spans(is_labelled: np.ndarray, is_first: np.ndarray) -> np.ndarray:
+    """`Spans.spans`, from what `mark` found."""
     height, width = is_labelled.shape
     n = 0
     for y in range(height):

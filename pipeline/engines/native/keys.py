@@ -6,13 +6,18 @@ import numpy as np
 
 from pipeline.engines.native.compiled import kernel
 
+#: a word of 64 bits holds two numbers: one above, `word >> HALF`, one below, `word & LOW`
+HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 #: so that the counts of a pass stay in the innermost cache
 MOST_BITS = 9
 
 
 @kernel
 def key_of(value: np.float32, bits: np.uint32) -> np.uint32:
-    """Stands for a value, given with its bits, in numpy's order of them: NaN above everything, -0 equal to 0."""
+    """Stands for a value, given with its bits, in numpy's order of them: NaN above everything, -0 equal to 0.
+
+    Inside a kernel it has 64 bits, so that it may be shifted by 32.
+    """
     if np.isnan(value):
         return np.uint32(0xFFFFFFFF)
     if value == 0:
@@ -31,7 +36,7 @@ def sort_keys(values: np.ndarray) -> np.ndarray:
 
 @kernel
 def sort_run(keys: np.ndarray, spare: np.ndarray) -> None:
-    """Sort a few thousand uint32 keys in place: a radix sort of the bits in which they differ."""
+    """Sort uint32 keys, one at least and best a few thousand, in place: a radix sort of the bits that differ."""
     lowest, highest = keys[0], keys[0]
     for key in keys:
         lowest, highest = min(lowest, key), max(highest, key)
@@ -65,7 +70,7 @@ def sort_run(keys: np.ndarray, spare: np.ndarray) -> None:
 
 @kernel
 def values_of(keys: np.ndarray) -> np.ndarray:
-    """The float32 values of which `sort_keys` made these keys, in their place."""
+    """The float32 values of which `key_of` made these keys, in their place."""
     for k in range(keys.size):
         keys[k] = keys[k] ^ np.uint32(0x80000000) if keys[k] >> np.uint32(31) else ~keys[k]
     return keys.view(np.float32)

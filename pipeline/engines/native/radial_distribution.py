@@ -116,19 +116,19 @@ class Geometry:
     def sectors(self, rings: Rings) -> np.ndarray:
         """int32 (pixels): ring * 8 + wedge, -1 for pixels that no way joins to the centre."""
         found = np.empty(self.wedges.size, np.int32)
-        divide(self.to_edge, self.to_centre, self.wedges, rings.number, 0 if rings.scaled else rings.radius, found)
+        assign_sectors(self.to_edge, self.to_centre, self.wedges, rings.number, rings.scaled, rings.radius, found)
         return found
 
 
 @kernel
-def divide(to_edge, to_centre, wedges, n_rings, radius, sectors) -> None:
-    """Write `Geometry.sectors`; `radius` 0 stands for scaled rings."""
+def assign_sectors(to_edge, to_centre, wedges, n_rings, is_scaled, radius, sectors) -> None:
+    """Write `Geometry.sectors`, int32 (pixels); the first three arrays are those of `Geometry`."""
     for at in range(sectors.size):
         away = to_centre[at]
         if away < 0:
             sectors[at] = -1
         else:
-            part = away / radius if radius else away / (away + np.sqrt(float(to_edge[at])) + 0.001)
+            part = away / (away + np.sqrt(float(to_edge[at])) + 0.001) if is_scaled else away / radius
             sectors[at] = min(int(part * n_rings), n_rings) * WEDGES + wedges[at]
 
 
@@ -146,14 +146,12 @@ def distance_within(boxes, centres, rows, columns, starts) -> np.ndarray:
         largest = max(largest, (boxes[k, 2] - boxes[k, 0] + 2) * (boxes[k, 3] - boxes[k, 1] + 1) + 1)
         longest = max(longest, starts[k + 1] - starts[k])
     # Of one object's box with a border on all sides (that on the right is the next row's on the left).
-    room = np.empty(largest)
+    distance = np.full(largest, OUTSIDE)
     waiting, n_waiting = np.empty((3, longest), np.int64), np.zeros(3, np.int64)
     for k in range(starts.size - 1):
         if starts[k] == starts[k + 1]:
             continue
         top, left, width = boxes[k, 0] - 1, boxes[k, 1] - 1, boxes[k, 3] - boxes[k, 1] + 1
-        distance = room[: (boxes[k, 2] - boxes[k, 0] + 2) * width + 1]
-        distance[:] = OUTSIDE
         for at in range(starts[k], starts[k + 1]):
             distance[(rows[at] - top) * width + columns[at] - left] = np.inf
         centre = (centres[k, 0] - top) * width + centres[k, 1] - left
@@ -182,8 +180,9 @@ def distance_within(boxes, centres, rows, columns, starts) -> np.ndarray:
             n_waiting[bucket] = 0
             whole += 1
         for at in range(starts[k], starts[k + 1]):
-            reached = distance[(rows[at] - top) * width + columns[at] - left]
-            found[at] = -1.0 if reached == np.inf else reached
+            place = (rows[at] - top) * width + columns[at] - left
+            found[at] = -1.0 if distance[place] == np.inf else distance[place]
+            distance[place] = OUTSIDE  # as the next object has to find it
     return found
 
 

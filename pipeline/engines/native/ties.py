@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.keys import HALF, LOW, sort_run
 
 #: ranges of up to 16 elements are sorted by insertion
 SMALL = 15
-HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @kernel
@@ -34,9 +34,10 @@ def last_maxima(keys: np.ndarray, labels: np.ndarray, count: int, words: np.ndar
         if k >= 0 and keys[at] >= highest[k]:
             is_tied[k] = has_any[k] and keys[at] == highest[k]
             best[k], highest[k], has_any[k] = at, keys[at], True
-    wanted = rising(highest[is_tied])
+    wanted = highest[is_tied]
     if wanted.size == 0:
         return best
+    sort_run(wanted, np.empty_like(wanted))
     join(keys, words)
     sort_around(words, wanted)
     next_one = 0
@@ -65,9 +66,10 @@ def first_minima(keys: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray
             best[owner], has_any[owner], is_tied[owner] = at, True, False
         elif keys[at] == keys[best[owner]]:
             is_tied[owner] = True
-    wanted = rising(keys[best[is_tied]])
+    wanted = keys[best[is_tied]]
     if wanted.size == 0:
         return best
+    sort_run(wanted, np.empty_like(wanted))
     words, next_one = np.empty(keys.size, np.uint64), 0
     join(keys, words)
     sort_around(words, wanted)
@@ -97,18 +99,6 @@ def onward(wanted: np.ndarray, at: int, word: np.uint64) -> int:
     while at < wanted.size and wanted[at] < word >> HALF:
         at += 1
     return at
-
-
-@kernel
-def rising(keys: np.ndarray) -> np.ndarray:
-    """A few keys, sorted in place. (`np.sort` takes ten seconds to compile.)"""
-    for at in range(1, keys.size):
-        moving, to = keys[at], at
-        while to > 0 and moving < keys[to - 1]:
-            keys[to] = keys[to - 1]
-            to -= 1
-        keys[to] = moving
-    return keys
 
 
 @kernel
@@ -184,6 +174,7 @@ def partition(words: np.ndarray, left: int, right: int) -> int:
 
 @kernel
 def insertion_sort(words: np.ndarray, left: int, right: int) -> None:
+    """numpy's insertion sort by key of a range, in place."""
     for at in range(left + 1, right + 1):
         moving = words[at]
         to = at
@@ -195,6 +186,7 @@ def insertion_sort(words: np.ndarray, left: int, right: int) -> None:
 
 @kernel
 def put(stack, bounds, at, left, right, depth, low, high) -> None:
+    """Have a range wait; see `sort_around`."""
     stack[at, 0], stack[at, 1], stack[at, 2] = left, right, depth
     bounds[at, 0], bounds[at, 1] = low, high
 

@@ -61,6 +61,7 @@ class Objects:
 
     @cached_property
     def runs(self) -> np.ndarray:
+        """See `runs_of`: the runs of `pixels`."""
         return runs_of(self.pixels)
 
     @cached_property

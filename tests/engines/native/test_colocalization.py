@@ -115,6 +115,26 @@ def test_ranks_are_dense_among_all_pixels_and_among_some(pixels, data):
     np.testing.assert_array_equal(among, rankdata(pixels[some], "dense") - 1)
 
 
+def test_ranks_follow_numpys_order_of_what_is_no_number():
+    bits = np.array([0x7FC00000, 0xFFC00000, 0x7F800000, 0xFF800000, 0, 0x80000000, 0x3F800000], np.uint32)
+    ranks = np.empty(bits.size, np.int32)
+    # NaN of either sign above infinity, both zeros alike.
+    assert dense_ranks(bits.view(np.float32), scratch(bits.size), ranks) == 5
+    assert ranks.tolist() == [4, 4, 3, 0, 1, 1, 2]
+
+
+def test_objects_larger_than_a_block_are_summed_whole():
+    random = np.random.default_rng(0)
+    cells = np.repeat(np.int32([[1, 2]]), 60, axis=1).repeat(40, axis=0)  # 2,400 pixels each
+    nuclei = np.where(random.random(cells.shape) < 0.5, cells, 0)
+    first, second = random.random((2, *cells.shape), np.float32)
+    for labels, [found] in zip(
+        (cells, nuclei), in_objects([first, second], [Objects.of(cells), Objects.of(nuclei)], 15), strict=True
+    ):
+        for kind, expected in plain_colocalization(first, second, labels, 15).items():
+            np.testing.assert_allclose(found[kind], expected, rtol=3e-7, atol=1e-9, err_msg=kind)
+
+
 def test_two_pixels_give_the_coefficients_worked_by_hand():
     first, second = np.float32([[0.5, 1.0]]), np.float32([[1.0, 0.25]])
     [[found]] = in_objects([first, second], [Objects.of(np.int32([[1, 1]]))], 30)

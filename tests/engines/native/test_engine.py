@@ -117,6 +117,31 @@ def test_sites_measured_at_once_in_threads_come_out_as_one_after_another():
         assert measured.image == alone[k % 4].image
 
 
+def test_each_image_is_there_for_its_last_reader_and_gone_after_it():
+    seen = []
+
+    class Step:
+        def __init__(self, reads, writes):
+            self.images_in, self.images_out = reads, writes
+
+        def run(self, site):
+            seen.append(set(site.images))
+            for name in self.images_out:
+                site.images[name] = site.images[self.images_in[0]] + 1
+
+    engine = open_engine("native", LIGHT)
+    # B is written again before it is read, C is read by nobody.
+    engine._steps = [
+        (str(k), Step(*names))
+        for k, names in enumerate([(["A"], ["B"]), (["A"], ["B", "C"]), (["B"], ["B"]), (["B", "B"], []), ([], [])])
+    ]
+    engine._done_with = engine._find_last_uses()
+    engine.inputs, engine.features, engine._image_features = ("A",), {}, ()
+    engine.measure({"A": np.zeros((2, 2), np.float32)})
+
+    assert seen == [{"A"}, {"A", "B"}, {"B"}, {"B"}, set()]
+
+
 def test_images_given_are_not_written_to():
     site = with_neutral_illumination(blobs(3, (80, 90), 9))
     before = {name: image.copy() for name, image in site.items()}

@@ -147,6 +147,27 @@ def test_the_lowest_value_in_a_disk_is_that_of_an_erosion(data):
     np.testing.assert_array_equal(lowest_in_disk(image, radius), ndi.grey_erosion(image, footprint=disk(radius)))
 
 
+@given(data=st.data())
+def test_spans_and_their_owners_are_the_label_images(data):
+    shape = data.draw(shapes())
+    sets = [data.draw(label_images(shape)) for _ in range(data.draw(st.integers(1, 3)))]
+    found = Spans.of([Objects.of(labels) for labels in sets])
+    drawn, first = np.zeros((len(sets), *shape), np.int32), 0
+    for column, labels in enumerate(sets):
+        for (row, start, end), owner in zip(found.spans, found.owners[:, column], strict=True):
+            drawn[column, row, start:end] += max(owner - first + 1, 0)
+        first += labels.max()
+    np.testing.assert_array_equal(drawn, sets)
+    assert (np.diff(found.spans[:, 1:]) > 0).all()
+
+
+def test_without_images_or_objects_nothing_is_measured():
+    site = Workspace({}, {})
+    settings = SETTINGS.replace("AGP, Brightfield, DNA, ER, HighZBF, LowZBF, Mito, RNA", "")
+    step("MeasureGranularity", 4, settings.replace("Nuclei, Cytoplasm, Cells", "")).run(site)
+    assert site.measurements == site.image_measurements == {}
+
+
 def test_squares_vanish_in_the_round_that_outgrows_them():
     # A diamond of radius 1 fits into squares of 3, one of radius 2 does not: all of it goes in round 2.
     image = np.zeros((60, 60), np.float32)

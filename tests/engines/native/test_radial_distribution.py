@@ -75,6 +75,21 @@ def test_the_way_to_the_centre_is_as_long_as_centrosomes(data):
         np.testing.assert_array_equal(found[objects.starts[k] : objects.starts[k + 1]], expected)
 
 
+@given(st.data())
+def test_sectors_are_shares_of_the_way_from_centre_to_edge(data):
+    n = data.draw(st.integers(1, 40))
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    to_edge, wedges = random.integers(1, 200, n).astype(np.int32), random.integers(0, WEDGES, n).astype(np.int32)
+    to_centre = np.where(random.random(n) < 0.2, -1.0, random.random(n) * 60)
+    rings = Rings(data.draw(st.integers(1, 6)), data.draw(st.booleans()), data.draw(st.integers(1, 50)))
+
+    found = Geometry(to_edge, to_centre, wedges).sectors(rings)
+
+    part = to_centre / (to_centre + np.sqrt(to_edge) + 0.001) if rings.scaled else to_centre / rings.radius
+    ring = np.minimum((part * rings.number).astype(int), rings.number)
+    np.testing.assert_array_equal(found, np.where(to_centre < 0, -1, ring * WEDGES + wedges))
+
+
 def plain(image: np.ndarray, sector_of: dict[int, int], rings: Rings) -> tuple[list, list, list]:
     """FracAtD, MeanFrac and RadialCV of one object, ring by ring; `sector_of`: by flat pixel."""
     n_rings = rings.number if rings.scaled else rings.number + 1
