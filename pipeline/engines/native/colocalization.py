@@ -190,10 +190,11 @@ def object_sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sums over each object's pixels from which its coefficients follow.
 
-    `values`: float32 (images, pixels), object after object. `ranks`: `Ranks.all`. `places`, `tables`: see `Ranks.among`.
-    `pairs`: int64 (pairs, 2). Returns float64 (images, 2, objects): squares about the mean, values that pass the threshold; and
-    (pairs, 9, objects): products about the means; then over pixels where both pass: their number, first and second
-    values, their squares, their products, and first and second values times the difference of ranks.
+    `values`: float32 (images, pixels), object after object. `ranks`: `Ranks.all`. `places`, `tables`: of
+    `Ranks.among`. `pairs`: int64 (pairs, 2). Returns float64 (images, 2, objects): squares about the mean, values that
+    pass the threshold; and (pairs, 9, objects): products about the means; then over pixels where both pass: their
+    number, first and second values, their squares, their products, and first and second values times the difference of
+    ranks.
     """
     n_images, n_objects = len(values), starts.size - 1
     of_image = np.zeros((n_images, 2, n_objects))
