@@ -155,9 +155,11 @@ def _in_one_set(images: Sequence[np.ndarray], objects: Objects, ranks: Ranks, th
         kinds = ("Correlation", "Overlap", *BOTH_WAYS, *(kind + " back" for kind in BOTH_WAYS))
         return [dict.fromkeys(kinds, np.empty(0)) for _ in pairs]
     places, tables, n_ranks = ranks.among(objects)
-    of_image, of_pair = object_sums(
-        objects.values(images), ranks.all, places, tables, objects.starts, np.float32(threshold / 100), pairs
-    )
+    of_image, of_pair = np.empty((len(images), 2, objects.count)), np.empty((len(pairs), 9, objects.count))
+    for block in objects.blocks(images):
+        of_image[..., block.objects], of_pair[..., block.objects] = object_sums(
+            block.values, ranks.all, places[block.pixels], tables, block.starts, np.float32(threshold / 100), pairs
+        )
     deviation, above = np.sqrt(of_image[:, 0]), of_image[:, 1]
     found = []
     for (a, b), (xy, count, f, s, ff, ss, fs, f_apart, s_apart) in zip(pairs, of_pair, strict=True):

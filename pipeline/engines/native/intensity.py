@@ -65,9 +65,8 @@ class MeasureObjectIntensity:
         for object_set in self.objects_in:
             site.check_shapes(object_set, *self.images_in)
             region = Region(site.objects[object_set])
-            images = [site.images[name] for name in self.images_in]
-            for name, image, values in zip(self.images_in, images, region.objects.values(images), strict=True):
-                site.add_all(object_set, feature_names(name), region.measure(image, values))
+            for name in self.images_in:
+                site.add_all(object_set, feature_names(name), region.measure(site.images[name]))
 
 
 class Region:
@@ -86,12 +85,10 @@ class Region:
         places = np.flatnonzero(labels)
         return places, runs_of(places), labels[places], np.empty(places.size, np.uint64)
 
-    def measure(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels.
-
-        `values`: the pixels of the image in the order of `Objects.pixels`.
-        """
+    def measure(self, image: np.ndarray) -> np.ndarray:
+        """float64 (features, objects), in the order of `feature_names`; zeros for an object without pixels."""
         objects = self.objects
+        values = objects.values(image)
         result = np.zeros((len(INTENSITY) + len(LOCATION), objects.count))
         rows, columns = objects.places
         brightest, is_tied = measure_objects(values, rows, columns, objects.starts, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,11 +80,12 @@ class MeasureRadialDistribution:
         for object_set in self.objects_in:
             site.check_shapes(object_set, *self.images_in)
             objects = site.objects[object_set]
-            geometry, values = Geometry.of(objects), objects.values([site.images[name] for name in self.images_in])
+            images = [site.images[name] for name in self.images_in]
+            geometry = Geometry.of(objects)
             for rings in self.rings:
                 sectors = geometry.sectors(rings)
                 counts = count_sectors(sectors, objects.starts, rings.number + 1)
-                by_ring, by_sector = sum_sectors(values, objects.starts, sectors, rings.number + 1)
+                by_ring, by_sector = sums_by_place(objects, images, sectors, rings.number + 1)
                 for c, image in enumerate(self.images_in):
                     found = distribution(by_ring[..., c], by_sector[..., c], counts)
                     for feature, of_feature in zip(FEATURES, found, strict=True):
@@ -222,12 +224,24 @@ def distribution(
     return fraction, mean_fraction, variation(by_sector.reshape(counts.shape), counts)
 
 
+def sums_by_place(
+    objects: Objects, images: Sequence[np.ndarray], sectors: np.ndarray, n_rings: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 (objects, rings, images) and (objects, rings * wedges, images): brightness, added up in raster order."""
+    by_ring = np.empty((objects.count, n_rings, len(images)), np.float32)
+    by_sector = np.empty((objects.count, n_rings * WEDGES, len(images)), np.float32)
+    for block in objects.blocks(images):
+        by_ring[block.objects], by_sector[block.objects] = sum_sectors(
+            block.values, block.starts, sectors[block.pixels], n_rings
+        )
+    return by_ring, by_sector
+
+
 @kernel
 def sum_sectors(values, starts, sectors, n_rings):
-    """Float32 sums of brightness in raster order: (objects, rings, images) and (objects, rings * wedges, images).
+    """`sums_by_place` of some objects. `values`: float32 (images, pixels); `sectors`: int32 (pixels).
 
-    `values`: float32 (images, pixels). All images are added up side by side, since each addition to a sum has to wait
-    for the one before.
+    All images are added up side by side, since each addition to a sum has to wait for the one before.
     """
     n_images, n_objects = len(values), starts.size - 1
     by_ring = np.zeros((n_objects, n_rings, n_images), np.float32)

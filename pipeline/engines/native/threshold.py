@@ -185,18 +185,21 @@ def noisy_histograms(log_low, log_high, noise, foreground, bins):
 
     The third result says whether there is but one value.
     """
-    values = np.empty(noise.size)
     lower, upper = np.inf, -np.inf
     for k in range(noise.size):
-        value = log_high[k] * noise[k] + (1 - noise[k]) * log_low[k]
-        values[k] = min(value, 0.0)
-        lower, upper = min(lower, values[k]), max(upper, values[k])
+        value = _noisy(log_low[k], log_high[k], noise[k])
+        lower, upper = min(lower, value), max(upper, value)
     inside, outside = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
     scale = bins / (upper - lower) if upper > lower else 0.0
     for k in range(noise.size):
-        place = min(int((values[k] - lower) * scale), bins - 1)
+        place = min(int((_noisy(log_low[k], log_high[k], noise[k]) - lower) * scale), bins - 1)
         if foreground[k]:
             inside[place] += 1
         else:
             outside[place] += 1
     return inside, outside, upper == lower
+
+
+@kernel
+def _noisy(log_low: float, log_high: float, noise: float) -> float:
+    return min(log_high * noise + (1 - noise) * log_low, 0.0)

@@ -67,7 +67,7 @@ def test_every_feature_is_what_its_formula_says(data):
     image, segmented = data.draw(images(shape)), data.draw(label_images(shape))
     objects = Objects.of(segmented)
 
-    measured = dict(zip(INTENSITY + LOCATION, Region(objects).measure(image, *objects.values([image])), strict=True))
+    measured = dict(zip(INTENSITY + LOCATION, Region(objects).measure(image), strict=True))
 
     for label in range(1, objects.count + 1):
         here = {name: values[label - 1] for name, values in measured.items()}

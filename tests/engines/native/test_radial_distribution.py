@@ -16,7 +16,7 @@ from pipeline.engines.native.radial_distribution import (
     count_sectors,
     distance_within,
     distribution,
-    sum_sectors,
+    sums_by_place,
 )
 from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects
@@ -118,7 +118,7 @@ def test_fractions_and_variation_are_those_of_rings_and_wedges(data, rings):
     objects = Objects.of(data.draw(label_images(shape)))
 
     sectors, n_rings = Geometry.of(objects).sectors(rings), rings.number + 1
-    by_ring, by_sector = sum_sectors(objects.values(channels), objects.starts, sectors, n_rings)
+    by_ring, by_sector = sums_by_place(objects, channels, sectors, n_rings)
     counts = count_sectors(sectors, objects.starts, n_rings)
 
     for c, image in enumerate(channels):

@@ -61,6 +61,13 @@ def test_with_all_keys_wanted_the_order_is_that_of_a_plain_quicksort(keys):
     assert sorted_around(keys, keys).tolist() == quicksort(keys.tolist())
 
 
+@given(st.integers(200, 2000), st.integers(1, 2000), st.integers(0, 99))
+def test_long_ranges_are_split_as_short_ones(n, levels, seed):
+    keys = np.random.default_rng(seed).integers(0, levels, n).astype(np.uint32)
+
+    assert sorted_around(keys, keys).tolist() == quicksort(keys.tolist())
+
+
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=300), st.sets(st.integers(0, 30), min_size=1, max_size=3))
 def test_wanted_keys_stand_where_the_whole_sort_puts_them_and_others_need_not(keys, wanted):
     keys = np.array(keys, np.uint32)
