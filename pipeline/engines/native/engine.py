@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -72,7 +72,7 @@ class NativeEngine:
                     )
                 compiled.append((str(module), step))
         self._steps = self._needed(compiled)
-        self._done_with = self._find_last_uses()
+        self._done_with = last_uses([step for _, step in self._steps])
         self.inputs = self._find_inputs()
         self.features, self._image_features = self._declare_features()
         if not self.features and not self._image_features:
@@ -111,15 +111,6 @@ class NativeEngine:
             images |= set(step.images_out)
             objects |= set(step.objects_out)
         return tuple(sorted(needed))
-
-    def _find_last_uses(self) -> list[set[str]]:
-        """For each step the images that no later one reads: raw images and illumination functions go once applied."""
-        read_later: set[str] = set()
-        done_with: list[set[str]] = []
-        for _, step in reversed(self._steps):
-            done_with.insert(0, {*step.images_in, *step.images_out} - read_later)
-            read_later |= set(step.images_in)
-        return done_with
 
     def _declare_features(self) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
         """Sorted by name, as CellProfiler keeps them."""
@@ -171,6 +162,16 @@ class NativeEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def last_uses(steps: Sequence[Step]) -> list[set[str]]:
+    """For each step the images that no later one reads: raw images and illumination functions go once applied."""
+    read_later: set[str] = set()
+    done_with: list[set[str]] = []
+    for step in reversed(steps):
+        done_with.insert(0, {*step.images_in, *step.images_out} - read_later)
+        read_later |= set(step.images_in)
+    return done_with
 
 
 def check(images: Mapping[str, np.ndarray], inputs: tuple[str, ...]) -> None:

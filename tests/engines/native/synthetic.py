@@ -12,8 +12,9 @@ Site = dict[str, np.ndarray]
 
 
 def with_neutral_illumination(site: Site) -> Site:
+    """Where the site has no illumination function of its own."""
     shape = site["OrigDNA"].shape
-    return site | {f"Illum{channel}": np.ones(shape, np.float32) for channel in CHANNELS}
+    return {f"Illum{channel}": np.ones(shape, np.float32) for channel in CHANNELS} | site
 
 
 def blobs(seed: int, shape: tuple[int, int], number: int, dtype: type = np.uint16) -> Site:
@@ -114,6 +115,21 @@ def nearly_one_level() -> Site:
     return site
 
 
+def no_light(channel: str) -> Site:
+    """An illumination function that is zero in places: there the image is infinite, clipped to one, and where it is
+    zero too, NaN."""
+    site = blobs(3, (110, 120), 9)
+    site[f"Illum{channel}"] = np.ones((110, 120), np.float32)
+    site[f"Illum{channel}"][40:60, 50:70] = 0
+    site[f"Orig{channel}"][45:50, 55:60] = 0
+    return site
+
+
+def negative_light(channel: str) -> Site:
+    site = blobs(3, (110, 120), 9)
+    return site | {f"Illum{channel}": np.full((110, 120), -1, np.float32)}
+
+
 def flat(level: int, shape: tuple[int, int] = (60, 70)) -> Site:
     return {f"Orig{channel}": np.full(shape, level, np.uint16) for channel in CHANNELS}
 
@@ -140,6 +156,10 @@ MORE: dict[str, Callable[[], Site]] = {
     "saturated cells": saturated_cells,
     "few levels": few_levels,
     "nearly one level": nearly_one_level,
+    "no light on DNA here and there": lambda: no_light("DNA"),
+    "no light on RNA here and there": lambda: no_light("RNA"),
+    "no light on ER here and there": lambda: no_light("ER"),
+    "negative light": lambda: negative_light("AGP"),
     "squares": squares,
     "touching": touching,
     "triangles and lines": triangles_and_lines,

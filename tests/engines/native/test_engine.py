@@ -8,12 +8,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pipeline.engines import open_engine
+from pipeline.engines.native import engine as native_engine
+from pipeline.engines.native.engine import last_uses
 from pipeline.engines.native.registry import MODULES
+from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.synthetic import CHANNELS, blobs, with_neutral_illumination
 
@@ -117,29 +121,23 @@ def test_sites_measured_at_once_in_threads_come_out_as_one_after_another():
         assert measured.image == alone[k % 4].image
 
 
-def test_each_image_is_there_for_its_last_reader_and_gone_after_it():
-    seen = []
-
-    class Step:
-        def __init__(self, reads, writes):
-            self.images_in, self.images_out = reads, writes
-
-        def run(self, site):
-            seen.append(set(site.images))
-            for name in self.images_out:
-                site.images[name] = site.images[self.images_in[0]] + 1
-
-    engine = open_engine("native", LIGHT)
+def test_images_are_done_with_after_their_last_reader():
     # B is written again before it is read, C is read by nobody.
-    engine._steps = [
-        (str(k), Step(*names))
-        for k, names in enumerate([(["A"], ["B"]), (["A"], ["B", "C"]), (["B"], ["B"]), (["B", "B"], []), ([], [])])
-    ]
-    engine._done_with = engine._find_last_uses()
-    engine.inputs, engine.features, engine._image_features = ("A",), {}, ()
-    engine.measure({"A": np.zeros((2, 2), np.float32)})
+    steps = [("A", "B"), ("A", "BC"), ("B", "B"), ("BB", ""), ("", "")]
 
-    assert seen == [{"A"}, {"A", "B"}, {"B"}, {"B"}, set()]
+    found = last_uses([SimpleNamespace(images_in=reads, images_out=writes) for reads, writes in steps])
+
+    assert found == [set(), {"A", "C"}, set(), {"B"}, set()]
+
+
+def test_no_image_is_kept_to_the_end(monkeypatch):
+    sites = []
+    monkeypatch.setattr(native_engine, "Workspace", lambda images: sites.append(Workspace(images)) or sites[-1])
+
+    open_engine("native", LIGHT).measure(with_neutral_illumination(blobs(3, (80, 90), 9)))
+
+    assert sites[0].objects
+    assert not sites[0].images
 
 
 def test_images_given_are_not_written_to():
