@@ -48,7 +48,16 @@ class Threshold:
         return [f"Threshold_{feature}_{object_set}" for feature in FEATURES]
 
     def foreground(self, site: Workspace, image: np.ndarray, object_set: str) -> np.ndarray:
-        """bool (y, x); records the image-level measurements of the threshold."""
+        """bool (y, x); records the image-level measurements of the threshold.
+
+        Raises `ValueError` where pixels are NaN. So does CellProfiler, unless all others lie on one side.
+        """
+        if np.isnan(image.max()):
+            raise ValueError(
+                f"{np.count_nonzero(np.isnan(image))} pixels of the image in which {object_set} are sought have no "
+                "value (NaN), and no threshold parts such an image. Look for a division by zero in a module before, as "
+                "by an illumination function."
+            )
         if self.method == "Manual":
             original = final = self.manual
         else:
@@ -67,10 +76,18 @@ class Threshold:
 
 
 def minimum_cross_entropy(image: np.ndarray) -> np.float32:
-    """Li's threshold (Li & Tam 1998, doi:10.1016/S0167-8655(98)00057-9) with scikit-image's float32 steps."""
+    """Li's threshold (Li & Tam 1998, doi:10.1016/S0167-8655(98)00057-9) with scikit-image's float32 steps.
+
+    Of the finite pixels; 0 where there are none, but infinite ones of both signs.
+    """
     lowest, highest = image.min(), image.max()
     if lowest == highest:
         return lowest
+    if not np.isfinite(highest - lowest):
+        image = image[np.isfinite(image)]
+        if image.size == 0:
+            return np.float32(0)
+        lowest = image.min()
     tolerance = max(float(smallest_gap(image)) / 2, 0.5 / 65536)
     raised = image.ravel() - lowest
     above, below = np.empty_like(raised), np.empty_like(raised)
@@ -183,7 +200,8 @@ def normal_noise(shape: tuple[int, int]) -> np.ndarray:
 def noisy_histograms(log_low, log_high, noise, foreground, bins):
     """Histograms (inside, outside) of `log_high * noise + (1 - noise) * log_low`, kept at or below zero.
 
-    The third result says whether there is but one value.
+    No value may be NaN. Each is computed twice: to keep it would take more memory than time. The third result says
+    whether there is but one value.
     """
     lower, upper = np.inf, -np.inf
     for k in range(noise.size):

@@ -182,11 +182,12 @@ def partition(words: np.ndarray, left: int, right: int, waiting: np.ndarray) -> 
 
 @kernel
 def swap_blocks(words, left, right, first_equal, last_equal, waiting) -> tuple[int, int]:
-    """Swap words from `first_equal` on between left and right with those up to `last_equal`, from outside in.
+    """Begin to split what lies between left and right, both excluded, and return between which two it goes on.
 
-    As long as there are two blocks between; returns what is left between. `waiting`: uint64 (2, BLOCK), room. What
-    has to change sides is listed first, a block on either side: the same swaps in the same order as one by one, but no
-    branch that the processor has to guess. Method: Edelkamp & Weiß, BlockQuicksort, ESA 2016,
+    The first word from the left that is no less than `first_equal` changes places with the first from the right that is
+    no more than `last_equal`, and so on. What has to move is listed first, a block on either side: the same swaps in
+    the same order as one by one, but no branch that the processor has to guess. It ends where two blocks are no longer
+    left. `waiting`: uint64 (2, BLOCK), room for the lists. Method: Edelkamp & Weiß, BlockQuicksort, ESA 2016,
     doi:10.4230/LIPIcs.ESA.2016.38.
     """
     from_left, from_right = waiting

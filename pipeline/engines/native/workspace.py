@@ -12,10 +12,12 @@ import numpy as np
 from pipeline.engines.native import labels
 from pipeline.engines.native.compiled import kernel, prefetch
 
-#: labelled pixels that are looked at together: their values in eight images stay in the innermost caches
+#: labelled pixels that are looked at together, about: their values in eight images stay in the innermost caches
 BLOCK = 16384
 #: runs of pixels that are fetched before their turn
 AHEAD = 6
+#: float32 in a line of the cache
+LINE = 16
 
 
 @dataclass(frozen=True)
@@ -91,17 +93,21 @@ class Objects:
         return found
 
     def blocks(self, images: Sequence[np.ndarray], size: int = BLOCK) -> Iterator[Block]:
-        """All objects, those together whose first of `pixels` lie in the same `size`; values are of float32 images."""
+        """All objects, with their values in these float32 images.
+
+        Objects come together whose first pixels are in the same stretch of `size` of `pixels`. The last one may reach
+        beyond it.
+        """
+        flat = [image.ravel() for image in images]
         firsts = np.flatnonzero(np.diff(self.starts[:-1] // size, prepend=-1))
         longest = np.diff(self.starts[firsts], append=self.pixels.size).max(initial=0)
-        room = np.empty(len(images) * longest, np.float32)
+        room = np.empty(len(flat) * longest, np.float32)
         for first, end in pairwise([*firsts.tolist(), self.count]):
             starts = self.starts[first : end + 1]
-            pixels = slice(starts[0], starts[-1])
-            runs = runs_of(self.pixels[pixels])
-            values = room[: len(images) * (starts[-1] - starts[0])].reshape(len(images), -1)
-            for image, row in zip(images, values, strict=True):
-                gather(image.ravel(), runs, row)
+            pixels, n = slice(starts[0], starts[-1]), starts[-1] - starts[0]
+            runs, values = runs_of(self.pixels[pixels]), room[: len(flat) * n].reshape(len(flat), n)
+            for image, row in zip(flat, values, strict=True):
+                gather(image, runs, row)
             yield Block(slice(first, end), pixels, starts - starts[0], values)
 
     @cached_property
@@ -170,12 +176,11 @@ def gather(values: np.ndarray, runs: np.ndarray, out: np.ndarray) -> None:
     """Copy the values of these runs (see `runs_of`) to `out`, one run after another."""
     begin = np.uint64(0)  # unsigned indices need no test for one from the end
     for k in range(len(runs)):
-        if k + AHEAD < len(runs):  # a run lies in another row than the one before
-            coming = runs[k + AHEAD, 0]
+        if k + AHEAD < len(runs):  # in another row mostly, where the processor does not expect it
             for line in range(3):
-                prefetch(values, coming + line * 16)
+                prefetch(values, runs[k + AHEAD, 0] + line * LINE)
         first, end = np.uint64(runs[k, 0]), np.uint64(runs[k, 1])
-        skipped = first - begin
+        skipped = first - begin  # and if it is below zero, the sum with it is right again
         for at in range(begin, end):
             out[at] = values[at + skipped]
         begin = end

@@ -71,12 +71,14 @@ def test_thresholds_and_what_is_measured_of_them_are_those_of_cellprofilers_inte
         if seed % 3:
             image = image ** random.uniform(1, 6)
         image = image.astype(np.float32)
+        if seed % 5 == 4:
+            image[random.random(shape) < 0.05] = random.choice([np.inf, -np.inf])
         cases.append({"image": image, "foreground": random.random(shape) < 0.2})
 
     for case, answer in zip(cases, ask("threshold", cases), strict=True):
         image = case["image"]
         assert threshold.minimum_cross_entropy(image) == answer["li"]
-        assert threshold.weighted_variance(**case) == pytest.approx(float(answer["variance"]), rel=1e-12)
+        assert threshold.weighted_variance(**case) == pytest.approx(float(answer["variance"]), rel=1e-12, nan_ok=True)
         assert threshold.sum_of_entropies(**case) == pytest.approx(float(answer["entropies"]), rel=1e-12)
         assert sums.total(image.ravel()) == answer["sum"]
         assert sums.mean(image.ravel()) == answer["mean"]
@@ -92,8 +94,18 @@ def test_the_smallest_gap_is_exact_where_the_tolerance_depends_on_it(image):
     assert threshold.smallest_gap(image * np.float32(1000)) == np.min(np.diff(np.unique(image * np.float32(1000))))
 
 
-def test_a_flat_image_is_its_own_threshold():
-    assert threshold.minimum_cross_entropy(np.full((3, 4), np.float32(0.3))) == np.float32(0.3)
+@pytest.mark.parametrize(
+    ("pixels", "expected"), [([0.3, 0.3], 0.3), ([np.inf, np.inf], np.inf), ([np.inf, -np.inf], 0)]
+)
+def test_a_flat_image_is_its_own_threshold_and_an_infinite_one_has_none(pixels, expected):
+    assert threshold.minimum_cross_entropy(np.float32([pixels])) == np.float32(expected)
+
+
+def test_an_image_with_pixels_that_have_no_value_is_an_error():
+    image = np.float32([[0.1, np.nan, 0.2], [np.nan, 0.5, 0.4]])
+
+    with pytest.raises(ValueError, match="2 pixels of the image in which Nuclei are sought have no value"):
+        read().foreground(Workspace({"DNA": image}), image, "Nuclei")
 
 
 @given(pictures(), st.integers(0, 99))
