@@ -13,7 +13,7 @@ from pipeline.errors import EngineError
 from pipeline.simulate.design import DESIGNS, plate_names, well_sample
 from pipeline.simulate.render import CHANNELS as SIMULATED
 from pipeline.simulate.screen import render_well_site
-from tests.engines.native.synthetic import IMPOSSIBLE, MORE, SMALL, blobs, with_neutral_illumination
+from tests.engines.native.synthetic import IMPOSSIBLE, MORE, SMALL, blobs, no_light, with_neutral_illumination
 
 ROOT = Path(__file__).parents[3]
 ANALYSIS = (ROOT / "pipeline/screens/cpjump1/analysis.cppipe").read_text()
@@ -64,6 +64,24 @@ def test_a_site_that_cellprofiler_cannot_measure_is_an_error_in_both(engines, na
     for engine in engines:
         with pytest.raises(EngineError):
             engine.measure(site)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channel", ["DNA", "RNA"])
+def test_a_threshold_leaves_out_infinite_pixels_and_there_is_none_where_some_have_no_value(channel):
+    unclipped = SHORT.replace(
+        "output image values greater than 1 equal to 1?:Yes", "output image values greater than 1 equal to 1?:No"
+    )
+    for name in ("DNA", "RNA"):  # what has not been through ImageMath, which clips
+        unclipped = unclipped.replace(f"    Select the input image:{name}\n", f"    Select the input image:Pre{name}\n")
+    without_value = with_neutral_illumination(no_light(channel))
+    infinite = without_value | {f"Orig{channel}": np.maximum(without_value[f"Orig{channel}"], 1)}
+
+    with open_engine("native", unclipped) as native, open_engine("cellprofiler", unclipped) as cellprofiler:
+        assert_equal((native, cellprofiler), only(native.inputs, infinite))
+        for engine in (native, cellprofiler):
+            with pytest.raises(EngineError, match=r"Identify.*ValueError"):
+                engine.measure(only(engine.inputs, without_value))
 
 
 @pytest.mark.slow
