@@ -21,15 +21,15 @@ from distributed.security import Security
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.executors.base import Outcome, Task, WorkerDied, as_ours
 
+#: Of a worker's environment. Dask has a worker give freed memory back at once, which for images that are made and
+#: dropped all the time costs the native engine a third more CPU time. glibc by itself goes up to these bytes.
+MEMORY = {"MALLOC_TRIM_THRESHOLD_": 64 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 _SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 3,
     "distributed.scheduler.worker-ttl": "10 minutes",  # native code may hold the GIL for long
     "distributed.comm.retry.count": 3,
-    # Dask has a worker give freed memory back at once. For images that are made and dropped all the time this costs
-    # the native engine a third more CPU time. glibc by itself goes up to these bytes.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 64 << 20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in MEMORY.items()},
 }
 
 

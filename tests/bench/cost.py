@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import psutil
+
+from pipeline.executors.cluster import MEMORY
 
 
 class Cost(NamedTuple):
@@ -37,9 +42,20 @@ def _peak_mb() -> float:
 
 
 def apart(function: Callable[..., Any], *arguments: Any, limit_seconds: float = 1800) -> Any:
-    """Call in a fresh process, so that its memory is its own. Raises `multiprocessing.TimeoutError` at the limit."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:  # leaving the block ends the process, whatever it does
-        result = pool.apply_async(function, arguments).get(timeout=limit_seconds)
+    """Call in a fresh process, so that its memory is its own, and in a thread, with memory as a worker handles it.
+
+    Raises `multiprocessing.TimeoutError` at the limit.
+    """
+    with (
+        patch.dict(os.environ, {name: str(size) for name, size in MEMORY.items()}),
+        multiprocessing.get_context("spawn").Pool(1) as pool,  # leaving the block ends the process, whatever it does
+    ):
+        result = pool.apply_async(_in_thread, (function, *arguments)).get(timeout=limit_seconds)
         pool.close()
         pool.join()
-        return result
+    return result
+
+
+def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function, *arguments).result()
