@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import PipelineError, Refused
+from pipeline.screen import well_name, well_position
 
 app = typer.Typer(
     help="From a Cell Painting screen's images in S3 to single cells, profiles, scores and a report.\n\n"
@@ -45,6 +46,9 @@ def plan(
     wells: Wells = None,
     sites: Sites = None,
     show: Annotated[bool, typer.Option("--show", help="Print the plan and write nothing.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print what `run` would do now, and why, and write nothing.")
+    ] = False,
 ) -> None:
     """List the images, join plate maps and annotations, and say what is missing. Writes the plan to the results."""
     from pipeline.plan import show as show_plan
@@ -52,6 +56,11 @@ def plan(
     from pipeline.start import plan_run
 
     settings = _config(config, plates=plates, wells=wells, sites=sites)
+    if diff:
+        from pipeline.standings import show_todo, todo
+
+        show_todo(todo(settings, Progress()), console)
+        return
     planned = plan_run(settings, Progress(), write=not show)
     console.print(show_plan(planned, settings.screen.condition), highlight=False, soft_wrap=True)
     if not show:
@@ -70,13 +79,20 @@ def run(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes of a local cluster.")] = None,
     engine: EngineKind = None,
+    new_measuring: Annotated[
+        bool,
+        typer.Option(
+            "--new-measuring",
+            help="Where the results were measured by another engine, version or pipeline: measure beside them.",
+        ),
+    ] = False,
 ) -> None:
-    """Run everything that is not done yet: images to report. Kill it at any moment and run it again."""
+    """Bring everything up to date: images to report. Kill it at any moment and run it again."""
     execution: dict[str, Any] = {"execution.cluster": cluster, "execution.workers": workers, "engine.kind": engine}
     if results is not None:
         execution["results.url"] = results if "://" in results else str(Path(results).absolute())
     settings = _config(config, plates=plates, wells=wells, sites=sites, **execution)
-    raise typer.Exit(_run(settings))
+    raise typer.Exit(_run(settings, new_measuring=new_measuring))
 
 
 @app.command("dry-run")
@@ -105,10 +121,57 @@ def status(
     endpoint: Endpoint = None,
     wells: Annotated[bool, typer.Option("--wells", help="List every well that is not simply measured.")] = False,
 ) -> None:
-    """How far a run is: wells by state and plate, failures with their reasons. Also while the run goes on."""
+    """How far a run is: wells by state and plate, failures with their reasons, and which results are current, stale
+    (because of what) or missing. Also while the run goes on.
+    """
+    from pipeline.standings import show_standings
     from pipeline.status import show_status
 
-    show_status(_open(results, profile, endpoint), console, every_well=wells)
+    run = _open(results, profile, endpoint)
+    show_status(run, console, every_well=wells)
+    show_standings(run, console)
+
+
+@app.command()
+def retry(
+    results: Results,
+    plate: Annotated[list[str] | None, typer.Option(help="Only this plate, or batch/plate; repeatable.")] = None,
+    well: Annotated[list[str] | None, typer.Option(help="Only this well; repeatable.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Only what failed so: worker_died, image, engine, ..., or failed; repeatable."),
+    ] = None,
+    replaced: Annotated[
+        bool, typer.Option("--replaced", help="Only wells whose images are others than they were measured from.")
+    ] = False,
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Open wells again, so that the next `run` measures them, and makes what follows from them."""
+    from pipeline.retry import retry as open_again
+
+    run = _open(results, profile, endpoint)
+    wells = [well_name(*well_position(name)) for name in well or ()]
+    opened = open_again(run, replaced=replaced, kinds=kind or (), plates=plate or (), wells=wells)
+    for where, names in opened.items():
+        _note(f"{where}: {', '.join(names)}")
+    _note(f"{sum(map(len, opened.values()))} wells are open again; `run` measures them.")
+
+
+@app.command()
+def describe(
+    results: Results,
+    result: Annotated[str, typer.Argument(help="batch, batch/plate, or a score, e.g. detection.")],
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """What a result was made from: its inputs by name, as its record has them."""
+    import yaml
+
+    from pipeline.standings import made_from
+
+    for name, record in made_from(_open(results, profile, endpoint), result).items():
+        _note(f"{name}\n{yaml.safe_dump(record, sort_keys=False, indent=2, allow_unicode=True)}")
 
 
 @app.command()
@@ -117,7 +180,7 @@ def report(config: ConfigFile) -> None:
     from dataclasses import replace
 
     from pipeline.report import write_report
-    from pipeline.run_record import open_run
+    from pipeline.results.run import open_run
 
     settings = _config(config)
     run = open_run(settings.results)
@@ -153,12 +216,12 @@ def check(
 ) -> None:
     """Read every shard of the single-cell store and compare it with the ledger."""
     from pipeline.cells import check_plate
-    from pipeline.ledger import read_entries
+    from pipeline.results.ledger import read_entries
 
     run = _open(results, profile, endpoint)
     damaged = 0
     for plate in run.plates:
-        found = check_plate(run.storage, plate, read_entries(run.storage, plate, run.settings12))
+        found = check_plate(run.storage, plate, read_entries(run.storage, plate, run.measuring12))
         damaged += len(found)
         console.print(f"{plate.key}: " + (f"{len(found)} shards are not as they should be" if found else "whole"))
         for damage in found:
@@ -300,7 +363,7 @@ def _location(url: str, profile: str | None, endpoint: str | None) -> Any:
 
 
 def _open(results: str, profile: str | None, endpoint: str | None) -> Any:
-    from pipeline.run_record import open_run
+    from pipeline.results.run import open_run
 
     return open_run(_location(results, profile, endpoint))
 
@@ -309,12 +372,12 @@ def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _run(config: Any) -> int:
+def _run(config: Any, *, new_measuring: bool = False) -> int:
     from pipeline.executors import open_executor
     from pipeline.flow import run as run_flow
     from pipeline.progress import Progress
 
-    summary = run_flow(config, lambda: open_executor(config), Progress())
+    summary = run_flow(config, lambda: open_executor(config), Progress(), new_measuring=new_measuring)
     console.print(summary.text, highlight=False, soft_wrap=True)
     return 0 if summary.is_complete else 3
 

@@ -3,105 +3,129 @@
     plan ─► illuminate ─► measure ─► publish ─► profile ─► select ─► score ─► report
             plate         well       plate      plate      batch     task     run
 
-Every arrow is a stored result: a task reads what it needs by keys and returns a small record. So a run can be
-killed at any moment and run again, a stage can run alone, and a notebook can start anywhere.
+Every arrow is a stored result that names its own inputs: a task reads what it needs by keys, leaves what is current as
+it is, and returns a small record. So a run can be killed at any moment and run again, a stage can run alone, a screen
+can grow at the cost of what is new, and a notebook can start anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline import cells, illumination, ledger, measure, profiles, report, scores
+from pipeline import cells, illumination, measure, profiles, report, scores
 from pipeline.config import Config
+from pipeline.errors import SettingsDiffer
 from pipeline.executors import Executor, Task
-from pipeline.plan import read_wells
 from pipeline.progress import Progress
-from pipeline.run_record import Run
+from pipeline.results import ledger
+from pipeline.results.records import CURRENT, MISSING, Standing
+from pipeline.results.run import Run
 from pipeline.screen import Plate
 from pipeline.start import start
 from pipeline.steps import Step, run_steps
 
 
-def run(config: Config, executor: Callable[[], Executor], progress: Progress) -> report.Summary:
-    """Run everything that is not done yet, and report. A finished run that is run again does nothing."""
-    here = start(config, progress)
-    if report.is_finished(here.storage):
-        ended = report.read_summary(here.storage)
-        if not any(open_wells(here).values()):
-            progress.say("This run is finished; nothing is left to do.")
-            return ended
-        # Killed from here on, it is not finished, and its plates are published anew.
-        report.write_summary(here.storage, replace(ended, failures={"run": "wells are being measured again"}))
+def run(
+    config: Config, executor: Callable[[], Executor], progress: Progress, *, new_measuring: bool = False
+) -> report.Summary:
+    """Bring everything up to date, and report. A finished run that is run again does nothing.
+
+    `new_measuring`: where the root's cells were measured otherwise (another engine, pipeline, ...), measure beside it.
+    """
+    here = start(config, progress, new_measuring=new_measuring)
     steps, failures = flow(here), {}
-    with progress.counting(steps), closing(executor()) as machine:
-        for outcome, ended_well in run_steps(steps, machine):
-            progress.count(outcome)
-            if not ended_well:
-                failures[outcome.task.key] = str(outcome.error)
+    if not steps and report.standing(here).is_current:
+        progress.say("This run is finished; nothing is left to do.")
+        return report.read_summary(here.storage)
+    if steps:
+        with progress.counting(steps), closing(executor()) as machine:
+            for outcome, ended_well in run_steps(steps, machine):
+                progress.count(outcome)
+                if isinstance(outcome.error, SettingsDiffer):  # nothing that the other tasks could do better
+                    raise outcome.error
+                if not ended_well:
+                    failures[outcome.task.key] = str(outcome.error)
     progress.say("Writing the report")
-    summary = report.write_report(here, failures)
-    report.write_summary(here.storage, summary)
-    return summary
+    return report.write_report(here, failures)
 
 
 def flow(run: Run) -> list[Step]:
-    """Every step of a run that is not known to be done, with what it waits for."""
+    """Every step whose result is not current, or will not be when the steps before it have ended, and what it waits
+    for."""
     steps: list[Step] = []
 
-    def step(stage: str, function: Callable[..., dict[str, Any]], *where: Any, after: list[Step], **more: Any) -> Step:
+    def step(
+        found: Standing, stage: str, function: Callable[..., Any], *where: Any, after: list[Step], **more: Any
+    ) -> list[Step]:
+        if found.is_current and not after:
+            return []
+        if found.is_current:
+            found = Standing("stale", f"{after[0].task.key} comes before it")
         key = "/".join([stage, *(part for part in where if isinstance(part, str))])
-        steps.append(Step(Task(key, function, (run.storage.location, *where)), after, **more))
-        return steps[-1]
+        steps.append(Step(Task(key, function, (run.storage.location, *where)), after, standing=found, **more))
+        return steps[-1:]
 
-    wells, waiting, has_ended = imaged_wells(run), open_wells(run), report.has_ended(run.storage)
-    profiled: dict[str, list[Step]] = {}
-    for plate in run.plates:
-        published = []
-        is_published = cells.is_published(run.storage, plate)
-        if waiting[plate] or not is_published or has_ended:
-            parts = [
-                step("illuminate", illumination.sum_wells, *plate, group[0], group, after=[])
-                for group in illumination.groups(run, plate, wells[plate])
-            ]
-            smooth = [step("smooth", illumination.finish_plate, *plate, after=parts)] if parts else []
+    profiled: dict[str, list[Step]] = {plate.batch: [] for plate in run.plates}
+    for plate, listed in ledgers(run).items():
+        waiting = open_wells(run, plate, listed)
+        measured: list[Step] = []
+        if waiting.now:
+            sums: list[Step] = []
+            for group in illumination.groups(run, plate):
+                sums += step(MISSING, "illuminate", illumination.sum_wells, *plate, group[0], group, after=[])
+            smooth = step(CURRENT, "smooth", illumination.finish_plate, *plate, after=sums)
             # A well that cannot be measured is set aside, by name, and its plate goes on without it.
-            measured = [
-                step(
-                    "measure",
-                    measure.measure_well,
-                    *plate,
-                    well,
-                    after=smooth,
-                    or_else=partial(measure.set_aside, run, plate, well),
-                )
-                for well in waiting[plate]
-            ]
-            published = [step("publish", cells.publish, *plate, is_published, after=measured)]
-        profiled.setdefault(plate.batch, []).append(step("profile", profiles.profile_plate, *plate, after=published))
-    selected = [step("select", profiles.select_batch, batch, after=plates) for batch, plates in profiled.items()]
-    scored: dict[str, Step] = {}
-    for score in scores.in_order(run.config.scores.tasks):
-        ready = selected + [scored[name] for name in scores.TASKS[score].needs]
-        parts = [step("score", scores.score_unit, score, unit, after=ready) for unit in scores.units(run, score)]
-        scored[score] = step("score", scores.finish_score, score, after=parts)
-    step("compare", scores.compare_modes, after=list(scored.values()))
+            for well in waiting.now:
+                aside = partial(measure.set_aside, run, plate, well)
+                measured += step(MISSING, "measure", measure.measure_well, *plate, well, after=smooth, or_else=aside)
+        if waiting.later:
+            continue  # this call does not finish the plate: what was published of it before stays
+        found = cells.publication_standing(run.storage, plate, listed, run.wells)
+        published = step(found, "publish", cells.publish, *plate, after=measured)
+        found = profiles.plate_standing(run, plate)
+        profiled[plate.batch] += step(found, "profile", profiles.profile_plate, *plate, after=published)
+
+    selected: dict[str, list[Step]] = {}
+    for batch, plates in profiled.items():
+        found = profiles.batch_standing(run, batch) or (MISSING if plates else CURRENT)
+        selected[batch] = step(found, "select", profiles.select_batch, batch, after=plates)
+    scored: dict[str, list[Step]] = {}
+    for part in scores.standings(run):
+        made = scored.setdefault(part.score, [])
+        if part.unit:
+            ready = [one for batch in part.batches for one in selected.get(batch, [])]
+            ready += [earlier for need in scores.TASKS[part.score].needs for earlier in scored[need][-1:]]
+            made += step(part.standing, "score", scores.score_unit, part.score, part.unit, after=ready)
+        elif part.score == scores.COMPARISON:
+            ready = [own[-1] for own in scored.values() if own]
+            step(part.standing, "compare", scores.compare_modes, after=ready)
+        else:
+            made += step(part.standing, "score", scores.finish_score, part.score, after=list(made))
     return steps
 
 
-def imaged_wells(run: Run) -> dict[Plate, list[str]]:
-    """The wells of each plate that have images, in the plate's order."""
-    table = read_wells(run.storage)
-    table = table[table["sites"] > 0]
-    found = table.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False)["Metadata_Well"].agg(list)
-    return {plate: list(found.get(tuple(plate), [])) for plate in run.plates}
+class Waiting(NamedTuple):
+    """Wells of a plate that are not measured: those that this call works on, and those that it leaves for another."""
+
+    now: list[str]
+    later: list[str]
 
 
-def open_wells(run: Run) -> dict[Plate, list[str]]:
-    """The imaged wells of each plate that are not done. Of a published plate: those whose entry was taken out of the
-    ledger, to have them measured again."""
-    done = {plate: ledger.finished_wells(run.storage, run.settings12, plate) for plate in run.plates}
-    return {plate: [well for well in wells if well not in done[plate]] for plate, wells in imaged_wells(run).items()}
+def ledgers(run: Run) -> dict[Plate, dict[str, ledger.Listed]]:
+    """What is measured of each plate."""
+    with ThreadPoolExecutor(16) as pool:
+        listed = pool.map(lambda plate: ledger.listed_wells(run.storage, run.measuring12, plate), run.plates)
+        return dict(zip(run.plates, listed, strict=True))
+
+
+def open_wells(run: Run, plate: Plate, listed: Mapping[str, ledger.Listed]) -> Waiting:
+    """The wells of a plate that have images and no ledger entry, in the plate's order."""
+    wells = run.wells
+    own = wells[(wells["Metadata_Batch"] == plate.batch) & (wells["Metadata_Plate"] == plate.plate)]
+    waiting = [well for well in own.loc[own["sites"] > 0, "Metadata_Well"] if well not in listed]
+    now = [well for well in waiting if run.chosen is None or (*plate, well) in run.chosen]
+    return Waiting(now, [well for well in waiting if well not in set(now)])

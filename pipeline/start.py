@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
 from pipeline import cells, illumination, measure
-from pipeline.config import Config
+from pipeline.config import Config, Screen
 from pipeline.engines import open_engine
-from pipeline.errors import ConfigError
-from pipeline.plan import Plan, make_plan, write_plan
+from pipeline.errors import ConfigError, NotFound, SettingsDiffer
+from pipeline.plan import Plan, findings_table, make_plan, screen_plates
+from pipeline.plan.checks import Finding
+from pipeline.plan.metadata import plate_list
 from pipeline.progress import Progress
-from pipeline.run_record import RECORD, Run, make_record, open_run, refuse_other, update_config, write_record
+from pipeline.results import ledger
+from pipeline.results.plan import KEYS, read_plates, read_sites, read_wells, write_plan
+from pipeline.results.run import Run, find_root, make_record, refuse_other, write_record
 from pipeline.scores import in_order
-from pipeline.screen import plate_wells
-from pipeline.storage import open_storage
+from pipeline.screen import Plate, plate_wells
+from pipeline.storage import Location, Storage, open_storage
 
 
-def start(config: Config, progress: Progress) -> Run:
-    """Plan a new run and claim its root, or attach to the one that is there.
+def start(
+    config: Config,
+    progress: Progress,
+    *,
+    new_measuring: bool = False,
+    through: Callable[[Location], Storage] = open_storage,
+) -> Run:
+    """Bring the plan of a root up to date and claim the root, or attach to it.
 
-    Raises `SettingsDiffer` where the root belongs to a run with other settings.
+    The plan holds what earlier calls asked for too: a root grows, and a call with a smaller subset takes nothing away.
+    `through`: opens the root. Raises `SettingsDiffer` where the root belongs to another measuring, unless
+    `new_measuring` asks for a root beside it.
     """
-    storage = open_storage(config.results)
-    refuse_other(storage, config.settings())
-    if storage.stat(RECORD) is None:
-        plan_run(config, progress, write=True)
-    else:
-        update_config(storage, config)
-    run = open_run(config.results)
-    measure.exclude_wells(run)
-    return run
+    opened = _open(config, progress, new_measuring=new_measuring, through=through)
+    return _write(opened, _planned(opened, progress))
 
 
 def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
@@ -35,6 +46,31 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
 
     The pipeline file is opened first: what cannot run is refused before anything is listed.
     """
+    opened = _open(config, progress)
+    plan = _planned(opened, progress)
+    if write:
+        _write(opened, plan)
+    return plan
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A config whose pipeline an engine has opened, and the root that it goes to. `record`: what run.json is to say."""
+
+    config: Config
+    storage: Storage
+    cppipe: str
+    record: dict[str, Any]
+    schema: cells.Schema
+
+
+def _open(
+    config: Config,
+    progress: Progress,
+    *,
+    new_measuring: bool = False,
+    through: Callable[[Location], Storage] = open_storage,
+) -> _Opened:
     in_order(config.scores.tasks)
     try:
         text = config.engine.cppipe.read_text(encoding="utf-8", errors="replace")
@@ -45,20 +81,119 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
     for module, reason in left_out.items():
         progress.say(f"Module {module} is left out: {reason}")
     schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
+    record = make_record(config, engine=version, inputs=inputs, schema=schema.digest)
+    root = find_root(config.results, record, new=new_measuring)
+    if root != config.results:
+        progress.say(f"The cells at {config.results} were measured otherwise; these results are at {root}")
+        config = config.model_copy(update={"results": root})
+    storage = through(root)
+    refuse_other(storage, record)
+    return _Opened(config, storage, text, record, schema)
 
+
+def _planned(opened: _Opened, progress: Progress) -> Plan:
+    config, storage = opened.config, opened.storage
+    earlier = _earlier(storage)
     progress.say(f"Listing {config.images}")
     copies = config.screen.copied_names
-    plan = make_plan(config, [name for name in inputs if name not in copies])
-    if write:
-        storage = open_storage(config.results)
-        record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, plates=plan.plate_list)
-        refuse_other(storage, record["settings"])
-        write_plan(plan, storage, is_new=storage.stat(RECORD) is None)
-        cells.write_schema(storage, schema)
-        for plate, size in zip(plan.plate_list, plan.plates["plate_size"], strict=True):
-            cells.create_plate(storage, plate, plate_wells(size), schema)
-        # What the config asks of illumination is refused here or not at all: after this, the root is claimed.
-        for plate in plan.plate_list:
-            illumination.sources(Run(storage, config, text, record), plate)
-        write_record(storage, config, text, record)
-    return plan
+    needed = [name for name in opened.record["inputs"] if name not in copies]
+    plan = _with_lost_plates(make_plan(config, needed, earlier), storage, config.screen, earlier)
+    return plan if earlier is None else _with_replaced(plan, opened)
+
+
+def _earlier(storage: Storage) -> pd.DataFrame | None:
+    try:
+        return read_wells(storage)
+    except NotFound:
+        return None
+
+
+def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.DataFrame | None) -> Plan:
+    """The plan with the plates that were planned before and whose images are there no more: their results stay.
+
+    (Raw images are often moved away once they are measured.) A plate that the plates table names no more is left out.
+    """
+    if earlier is None:
+        return plan
+    before, named = read_plates(storage), set(plate_list(screen_plates(screen)))
+    lost = [plate for plate in plate_list(before) if plate not in plan.plate_list]
+    lost = [plate for plate in lost if screen.plates is None or plate in named]
+    if not lost:
+        return plan
+
+    def joined(table: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
+        rows = old[[plate in lost for plate in plate_list(old)]].reindex(columns=table.columns)
+        if table is plan.wells:  # a column that is new says nothing of these
+            rows = rows.fillna("")
+        return pd.concat([table, rows.astype(table.dtypes)], ignore_index=True)
+
+    what = "The images of {} are there no more. What was measured of it stays; nothing more of it can be measured."
+    return replace(
+        plan,
+        plates=joined(plan.plates, before),
+        wells=joined(plan.wells, earlier),
+        plate_sites=joined(plan.plate_sites, pd.concat([read_sites(storage, plate) for plate in lost])),
+        findings=_more(plan, [Finding("images_gone", *plate, what.format(plate)) for plate in lost]),
+    )
+
+
+def _with_replaced(plan: Plan, opened: _Opened) -> Plan:
+    """The plan with a finding for each well that was measured from other images than there are now."""
+    run = Run(opened.storage, opened.config, opened.cppipe, opened.record)
+    found = []
+    for plate in plan.plate_list:
+        listed = ledger.listed_wells(run.storage, run.measuring12, plate)
+        if listed:
+            found += [
+                Finding("images_replaced", *plate, _REPLACED.format(plate=plate, well=well), well)
+                for well in measure.replaced_wells(run, plan.plate_sites, plate, listed)
+            ]
+    return replace(plan, findings=_more(plan, found)) if found else plan
+
+
+_REPLACED = (
+    "{plate} {well} was measured from other images than there are now. Its result stays; `retry --replaced` has it "
+    "measured again."
+)
+
+
+def _more(plan: Plan, found: list[Finding]) -> pd.DataFrame:
+    return findings_table([*(Finding(*row) for row in plan.findings.itertuples(index=False, name=None)), *found])
+
+
+def _write(opened: _Opened, plan: Plan) -> Run:
+    storage, config = opened.storage, opened.config
+    run = Run(storage, config, opened.cppipe, opened.record, plan.chosen)
+    _refuse_other_illumination(run, plan)
+    write_plan(plan, storage)
+    cells.write_schema(storage, opened.schema)
+    for plate, size in zip(plan.plate_list, plan.plates["plate_size"], strict=True):
+        cells.create_plate(storage, plate, plate_wells(size), opened.schema)
+    # What the config asks of illumination is refused here or not at all: after this, the root is claimed.
+    for plate in plan.plate_list:
+        illumination.sources(run, plate)
+    write_record(storage, config, opened.cppipe, opened.record)
+    return run
+
+
+def _refuse_other_illumination(run: Run, plan: Plan) -> None:
+    """Raises `SettingsDiffer` where measured wells of a plate were corrected by another published function."""
+    try:
+        before = read_plates(run.storage).set_index(KEYS)
+    except NotFound:
+        return
+    functions = [str(name) for name in plan.plates if str(name).startswith("ETag_")]
+    for row in plan.plates[[*KEYS, *functions]].fillna("").to_dict("records"):
+        plate = Plate(row[KEYS[0]], row[KEYS[1]])
+        if plate not in before.index:
+            continue
+        then = before.loc[[plate]].reindex(columns=functions).fillna("").iloc[0]
+        changed = [name for name in functions if row[name] != then[name]]
+        if changed and ledger.listed_wells(run.storage, run.measuring12, plate):
+            name = changed[0]
+            raise SettingsDiffer(
+                f"Illumination function {name.removeprefix('ETag_')} of plate {plate} is another file than the one by "
+                f"which its measured wells were corrected (ETag {row[name] or 'none'} now, {then[name] or 'none'} "
+                "before). Nothing was changed. Put that file back, give `results` another place, or have the whole "
+                f"plate measured again: `retry --plate {plate}`, then `run`."
+            )

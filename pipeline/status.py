@@ -10,9 +10,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import cells, ledger
-from pipeline.plan import read_wells
-from pipeline.run_record import Run
+from pipeline import cells
+from pipeline.results import ledger
+from pipeline.results.run import Run
 from pipeline.screen import Plate
 
 #: states of a well, in the order they are shown; "waiting" is a well that nothing is known of yet
@@ -21,15 +21,16 @@ STATES = ("measured", "no_cells", "failed", "excluded", "not_imaged", "waiting")
 
 def well_states(run: Run) -> pd.DataFrame:
     """One row a planned well: the plan's columns, then what its ledger entry says: `state`, `n_cells`, `n_unmatched`,
-    `sites_used`, `why`."""
+    `sites_used`, `why`. A well that the config excludes is "excluded", whether it was measured or not."""
     known = {
         (*plate, entry["well"]): entry
         for plate in run.plates
-        for entry in ledger.read_entries(run.storage, plate, run.settings12)
+        for entry in ledger.read_entries(run.storage, plate, run.measuring12)
     }
-    table = read_wells(run.storage)
+    table = run.wells
     keys = table[["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]].itertuples(index=False, name=None)
-    rows = [_row(known.get(key), sites) for key, sites in zip(keys, table["sites"], strict=True)]
+    columns = zip(keys, table["sites"], table["excluded"], strict=True)
+    rows = [_row(known.get(key), sites, str(reason)) for key, sites, reason in columns]
     return pd.concat([table, pd.DataFrame(rows, index=table.index)], axis=1)
 
 
@@ -73,10 +74,10 @@ def show_status(run: Run, console: Console, *, every_well: bool = False) -> None
         console.print(f"... and {len(wrong) - 20} more; --wells lists them all")
 
 
-def _row(entry: ledger.Entry | None, sites: int) -> dict[str, Any]:
-    if entry is None:
-        state = "waiting" if sites else "not_imaged"
-        return {"state": state, "n_cells": 0, "n_unmatched": 0, "sites_used": 0, "why": ""}
+def _row(entry: ledger.Entry | None, sites: int, excluded: str) -> dict[str, Any]:
+    if excluded or entry is None:
+        state = "excluded" if excluded else "waiting" if sites else "not_imaged"
+        return {"state": state, "n_cells": 0, "n_unmatched": 0, "sites_used": 0, "why": excluded}
     return {
         "state": entry["state"],
         "n_cells": entry["n_cells"],

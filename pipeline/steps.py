@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import PipelineError
 from pipeline.executors import Executor, Outcome, Task
+from pipeline.results.records import MISSING, Standing
 
 
 @dataclass(eq=False)
@@ -15,12 +16,14 @@ class Step:
     """A task and the steps that must have ended well before it. (Identity is equality: steps are many.)
 
     `or_else` is asked, with the error, where the task fails: if it answers true, the step counts as well ended all the
-    same, and what comes after it goes on without it.
+    same, and what comes after it goes on without it. `standing`: of what it makes, as it is
+    before.
     """
 
     task: Task
     after: list[Step]
     or_else: Callable[[PipelineError], bool] | None = None
+    standing: Standing = MISSING
     waiting_for: int = field(init=False)
 
     def __post_init__(self) -> None:

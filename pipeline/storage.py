@@ -110,6 +110,10 @@ class Storage(Protocol):
         """Replace the object with this ETag. Raises `Changed` where it is another one."""
         ...
 
+    def remove(self, key: str) -> None:
+        """Take an object away; harmless where there is none."""
+        ...
+
     def zarr_store(self, key: str = "") -> Any:
         """A read-only zarr store of what lies below `key`."""
         ...
@@ -197,6 +201,9 @@ class LocalStorage:
         if found is None or found.etag != etag:
             raise Changed(f"{self.root / key} was changed by someone else")
         self.put(key, data)
+
+    def remove(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
 
     def zarr_store(self, key: str = "") -> Any:
         return zarr.storage.LocalStore(self.root / key, read_only=True)
@@ -320,6 +327,9 @@ class S3Storage:
 
     def put_if_unchanged(self, key: str, data: bytes, etag: str, metadata: dict[str, str] | None = None) -> None:
         self._put(key, data, IfMatch=f'"{etag}"', Metadata=metadata or {})
+
+    def remove(self, key: str) -> None:
+        self._ask(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key))
 
     def zarr_store(self, key: str = "") -> Any:
         from obstore.auth.boto3 import Boto3CredentialProvider

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+#: text columns; where a value is missing it is NaN, whatever the version of pandas
+TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 
 
 def encode_table(table: pd.DataFrame | pa.Table) -> bytes:

@@ -22,10 +22,10 @@ from pipeline.errors import ConfigError, EngineError, ImageError
 from pipeline.executors import Executor
 from pipeline.flow import flow
 from pipeline.measure import SiteInputs
-from pipeline.plan import SitePlan, read_sites, read_well_sites
 from pipeline.progress import Progress
 from pipeline.report.certificate import write_certificate
-from pipeline.run_record import Run
+from pipeline.results.plan import KEYS, SitePlan, read_sites, read_well_sites
+from pipeline.results.run import Run
 from pipeline.start import start
 from pipeline.steps import run_steps
 
@@ -82,10 +82,12 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
 
 def _spread(run: Run, number: int) -> list[SitePlan]:
     """So many sites, evenly spaced over all plates and wells of the run."""
+    imaged = set(run.wells.loc[run.wells["sites"] > 0, [*KEYS, "Metadata_Well"]].itertuples(index=False, name=None))
     keys = [
         (plate, well, site)
         for plate in run.plates
         for well, site in read_sites(run.storage, plate)[["Metadata_Well", "Metadata_Site"]].itertuples(index=False)
+        if (*plate, well) in imaged
     ]
     places = sorted(set(np.linspace(0, len(keys) - 1, min(number, len(keys))).round().astype(int)))
     return [

@@ -151,22 +151,28 @@ def test_the_resolved_config_loads_again_and_has_the_same_digest(write, tmp_path
         ({"illumination": "none"}, True),
         ({"screen__channels": {2: "DNA"}}, True),
         ({"screen__plane": 2}, True),
+        ({"subset__sites": [1]}, True),
+        ({"cells__capacity": 9}, True),
+        ({"subset__wells": ["A01"]}, False),
+        ({"profiles__aggregate": "mean"}, False),
+        ({"scores__seed": 1}, False),
         ({"execution__workers": 9}, False),
         ({"limits__site_seconds": 5}, False),
         ({"results": "elsewhere"}, False),
     ],
 )
-def test_the_digest_changes_with_what_decides_numbers_and_with_nothing_else(write, change, changes_numbers):
+def test_the_digest_changes_with_what_decides_a_cells_numbers_and_with_nothing_else(write, change, changes_numbers):
     before = load_config(write()).digest
     assert (load_config(write(**change)).digest != before) is changes_numbers
 
 
-def test_the_digest_follows_the_content_of_the_tables_and_not_their_place(write, tmp_path):
-    before = load_config(write()).digest
-    (tmp_path / "moved.tsv").write_text((tmp_path / "compounds.tsv").read_text())
-    assert load_config(write(screen__perturbations__0__table="moved.tsv")).digest == before
-    (tmp_path / "moved.tsv").write_text("broad_sample\nother\n")
-    assert load_config(write(screen__perturbations__0__table="moved.tsv")).digest != before
+def test_the_digest_follows_the_content_of_the_pipeline_file_and_not_its_place(write, tmp_path):
+    config = load_config(write())
+    moved = tmp_path / "moved.cppipe"
+    moved.write_bytes(config.engine.cppipe.read_bytes())
+    assert load_config(write(engine__cppipe="moved.cppipe")).digest == config.digest
+    moved.write_bytes(b"another")
+    assert load_config(write(engine__cppipe="moved.cppipe")).digest != config.digest
 
 
 @pytest.mark.parametrize("channels", [{}, {1: "DNA", 2: "DNA"}])

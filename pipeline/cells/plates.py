@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from pipeline.cells import layout
-from pipeline.errors import Incomplete, NotFound
+from pipeline.errors import Incomplete
+from pipeline.results.records import read_record
 from pipeline.screen import Plate
 from pipeline.storage import Storage
 
@@ -15,15 +15,20 @@ from pipeline.storage import Storage
 def read_publication(storage: Storage, plate: Plate) -> dict[str, Any]:
     """What was published of a plate: totals, and by well its state, n_cells, n_unmatched and sites used.
 
-    Raises `Incomplete` where the plate is not published.
+    Raises `Incomplete` where the plate is not published, or is being published anew.
     """
-    try:
-        return json.loads(storage.get(layout.publication_key(plate)))
-    except NotFound:
+    found = read_record(storage, layout.publication_key(plate))
+    if found is None:
         raise Incomplete(
             f"{plate} is not published at {storage.location}: its wells are not all done. Finish the run, or read what "
             "there is with allow_partial=True."
-        ) from None
+        )
+    if found.get("inputs", {}) is None:
+        raise Incomplete(
+            f"{plate} is being published anew at {storage.location}, or was when its run was stopped. Wait, or `run` "
+            "again; allow_partial=True reads what there is."
+        )
+    return found
 
 
 def is_published(storage: Storage, plate: Plate) -> bool:

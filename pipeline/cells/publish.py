@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace as replaced
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from zarr.abc.buffer import Buffer
 from zarr.storage import MemoryStore
 
@@ -18,24 +20,48 @@ from pipeline.cells.create import read_plate, well_index
 from pipeline.cells.image_table import join_image_tables
 from pipeline.cells.plates import some
 from pipeline.errors import Changed, Conflict, Incomplete
-from pipeline.ledger import read_entries
-from pipeline.plan import read_wells
+from pipeline.results.ledger import Listed, empty_entry, read_entries
+from pipeline.results.ledger import encode as ledger_bytes
+from pipeline.results.plan import read_wells
+from pipeline.results.records import Standing, begin, compare, encode, read_record
 from pipeline.screen import Plate, plate_wells
-from pipeline.storage import Location, Storage, open_storage
+from pipeline.storage import Location, Storage, md5, open_storage
 
 _DONE = ("measured", "no_cells")
 
 
-def publish(results: Location, batch: str, plate: str, replace: bool = False) -> dict[str, Any]:
-    """Publish a plate from its ledger: the task of the flow. Every imaged well must have an entry.
+def publish(results: Location, batch: str, plate: str) -> dict[str, Any]:
+    """Publish a plate from its ledger: the task of the flow. Every well that is to be measured must have an entry.
 
-    `replace`: the plate is published already, and wells of it were measured again on purpose.
+    A well that the config excludes is published as excluded, without cells, whether it was measured or not.
     """
     storage, where = open_storage(results), Plate(batch, plate)
-    wells = read_wells(storage)
-    is_imaged = (wells["Metadata_Batch"] == batch) & (wells["Metadata_Plate"] == plate) & (wells["sites"] > 0)
-    imaged = wells.loc[is_imaged, "Metadata_Well"].tolist()
-    return publish_plate(storage, where, read_entries(storage, where), imaged, replace=replace)
+    excluded, imaged = _planned(storage, where)
+    entries = [entry for entry in read_entries(storage, where) if entry["well"] not in excluded]
+    left_out = [{**empty_entry(where, well, ""), "state": "excluded", "reason": why} for well, why in excluded.items()]
+    return publish_plate(storage, where, [*entries, *left_out], imaged, replace=True)
+
+
+def publication_standing(storage: Storage, plate: Plate, listed: Mapping[str, Listed], wells: pd.DataFrame) -> Standing:
+    """Whether a plate is published as its ledger and the plan have it. `listed`: its ledger; `wells`: the plan's."""
+    excluded, imaged = _of_plan(wells, plate)
+    counted = {well: entry.md5 for well, entry in listed.items() if well not in excluded}
+    if waiting := sorted(set(imaged) - counted.keys()):
+        return Standing("missing", f"{len(waiting)} wells are not measured yet ({some(waiting)})")
+    found = compare(read_record(storage, layout.publication_key(plate)), {"wells": counted, "excluded": excluded})
+    return found if found.state != "stale" else replaced(found, why=f"of the plate {found.why}")
+
+
+def _planned(storage: Storage, plate: Plate) -> tuple[dict[str, str], list[str]]:
+    return _of_plan(read_wells(storage), plate)
+
+
+def _of_plan(wells: pd.DataFrame, plate: Plate) -> tuple[dict[str, str], list[str]]:
+    """Of a plate, the wells that are excluded, each with its reason, and those that are to be measured."""
+    own = wells[(wells["Metadata_Batch"] == plate.batch) & (wells["Metadata_Plate"] == plate.plate)]
+    left_out = own.loc[own["excluded"] != "", ["Metadata_Well", "excluded"]].astype(str)
+    imaged = own.loc[own["sites"] > 0, "Metadata_Well"].astype(str)
+    return dict(left_out.itertuples(index=False, name=None)), imaged.tolist()
 
 
 def publish_plate(
@@ -71,28 +97,37 @@ def publish_plate(
 
     image_table = join_image_tables(storage, plate, [well for well, entry in by_well.items() if _is_done(entry)])
     document = _document(storage, plate, by_well, image_table)
-    data = json.dumps(document, indent=1, sort_keys=True).encode()
+    data = encode(document)
     key = layout.publication_key(plate)
-    published = storage.stat(key)
-    if published is not None and storage.get(key) == data:
+    published = read_record(storage, key)
+    if published is not None and encode(published) == data:
         return _summary(document)
     if published is not None and not replace:
         raise Conflict(
             f"{plate} is published with other wells or other numbers ({key}); nothing was changed. Give the run "
             "another results place, or publish with `replace` if wells were measured again on purpose."
         )
-
-    for name, content in _arrays(storage, plate, by_well).items():
-        storage.put(name, content)
-    storage.put(layout.image_table_key(plate), image_table)
     try:
-        if published is not None:
-            storage.put_if_unchanged(key, data, published.etag)
-        elif not storage.put_if_absent(key, data) and storage.get(key) != data:
+        # While the arrays change, readers are told so: they must not see old counts with new cells.
+        begin(storage, key)
+        marked = storage.stat(key)
+        for name, content in _arrays(storage, plate, by_well).items():
+            storage.put(name, content)
+        storage.put(layout.image_table_key(plate), image_table)
+        if marked is not None:
+            storage.put_if_unchanged(key, data, marked.etag)
+        elif not storage.put_if_absent(key, data):
             raise Changed(f"{key} was written by someone else")
     except Changed:
-        raise Conflict(f"{plate} was published by someone else at the same time, with other numbers ({key})") from None
+        if storage.get(key) != data:
+            raise Conflict(
+                f"{plate} was published by someone else at the same time, with other numbers ({key})"
+            ) from None
     return _summary(document)
+
+
+def _is_excluded(entry: Mapping[str, Any]) -> bool:
+    return entry["state"] == "excluded"
 
 
 def _is_done(entry: Mapping[str, Any]) -> bool:
@@ -110,6 +145,10 @@ def _document(
         "format": layout.FORMAT,
         "size": about["wells"],
         "schema": about["schema"],
+        "inputs": {
+            "wells": {well: md5(ledger_bytes(entry)) for well, entry in entries.items() if not _is_excluded(entry)},
+            "excluded": {well: entry["reason"] for well, entry in entries.items() if _is_excluded(entry)},
+        },
         "n_cells": sum(entry["n_cells"] for entry in entries.values()),
         "n_unmatched": sum(entry["n_unmatched"] for entry in entries.values()),
         "states": Counter(entry["state"] for entry in entries.values()),

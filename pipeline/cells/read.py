@@ -19,8 +19,8 @@ from pipeline.cells.lazy import PlateRows
 from pipeline.cells.plates import choose_plates, created_plates, read_publication
 from pipeline.cells.schema import Schema
 from pipeline.errors import NotFound, StoreError
-from pipeline.ledger import read_entries
-from pipeline.plan import read_wells
+from pipeline.results.ledger import read_entries
+from pipeline.results.plan import read_wells
 from pipeline.screen import Plate, plate_wells, well_position
 from pipeline.storage import Location, Storage, open_storage
 

@@ -1,7 +1,7 @@
 """One YAML file -> one frozen Config. Every key is documented where it is defined; unknown keys are refused.
 
-`Config.settings()` is the part that decides numbers; its digest names a run. What only decides how the work is done
-(`execution`, `limits`) is not in it and may change between two calls of `run`.
+`Config.measuring()` is the part that decides the numbers of single cells; its digest names a root of results. All else
+may change between two calls of `run`: each later result names the settings that it was made with.
 """
 
 from __future__ import annotations
@@ -279,24 +279,23 @@ class Config(Section):
                 values = {**values, "images": published}
         return values
 
-    def settings(self) -> dict[str, Any]:
-        """What decides the numbers, as plain values; the .cppipe and the tables by their content."""
-        values = self.model_dump(mode="json", exclude={"results", "report", "limits", "execution"})
-        values["images"] = self.images.url
-        values["screen"].pop("images")
-        values["engine"]["cppipe"] = _fingerprint(self.engine.cppipe)
-        values["screen"].pop("published")
-        for name in ("plates", "platemaps"):
-            path = getattr(self.screen, name)
-            values["screen"][name] = None if path is None else _fingerprint(path)
-        for table, entry in zip(self.screen.perturbations, values["screen"]["perturbations"], strict=True):
-            entry["table"] = _fingerprint(table.table)
-        return values
+    def measuring(self) -> dict[str, Any]:
+        """What decides the numbers of a single cell, as plain values; the .cppipe by its content."""
+        screen = self.screen.model_dump(
+            mode="json", include={"name", "channels", "copies", "image_name", "illumination_name", "plane"}
+        )
+        return {
+            "screen": screen,
+            "sites": list(self.subset.sites),
+            "engine": {"kind": self.engine.kind, "cppipe": _fingerprint(self.engine.cppipe)},
+            "illumination": self.illumination,
+            "cells": self.cells.model_dump(mode="json", include={"compartments", "capacity"}),
+        }
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings."""
-        return digest(self.settings())
+        """SHA-256 of the measuring."""
+        return digest(self.measuring())
 
     def to_yaml(self) -> str:
         """The resolved config, readable and loadable."""

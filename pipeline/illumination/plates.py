@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from pipeline.config import digest
 from pipeline.engines import cppipe
 from pipeline.errors import Changed, ConfigError, CppipeError, ImageError, NotFound
 from pipeline.images import ImageFile, planned_files
-from pipeline.plan import read_plates
-from pipeline.run_record import Run, open_run
+from pipeline.results.plan import read_plates
+from pipeline.results.records import read_record
+from pipeline.results.run import Run
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
 
@@ -67,37 +69,68 @@ def functions(run: Run, plate: Plate) -> dict[str, np.ndarray]:
 
     Raises `ImageError` naming the function where one is missing, of another shape, or not finite and positive.
     """
-    return dict(_functions(run.storage.location, plate, str(run.record["digest"])))
+    files = planned(run, plate)
+    if not files:
+        return {}
+    shape, _ = image_kind(run, plate)
+    return dict(_load(plate, tuple(files), shape))
+
+
+class Planned(NamedTuple):
+    """One illumination function of a plate as it is to be applied. `etag`: of its file; "" where it has none.
+
+    Equal plans are equal functions, so they may be kept in memory under this name.
+    """
+
+    function: str
+    method: str
+    location: Location | None
+    key: str
+    etag: str
+
+
+def planned(run: Run, plate: Plate) -> list[Planned]:
+    """What each function of a plate is made of; empty where the pipeline asks for none."""
+    where = sources(run, plate)
+    methods, published = _methods(run.cppipe), _published(run, plate)
+    computed = read_record(run.storage, record_key(plate)) if "compute" in where.values() else None
+    found = []
+    for function, source in where.items():
+        location, key, etag = None, "", ""
+        if source == "gallery":
+            location, key, etag = run.config.images, published[function].key, published[function].etag or ""
+        elif source == "compute":
+            location, key = run.storage.location, function_key(plate, function)
+            etag = (computed or {}).get("functions", {}).get(function, "")
+        found.append(Planned(function, methods.get(function, ""), location, key, etag))
+    return found
+
+
+def digest_of(run: Run, plate: Plate) -> str:
+    """Names the functions that the images of a plate are corrected by; "" where there are none."""
+    files = planned(run, plate)
+    return digest([[one.function, one.method, one.etag] for one in files]) if files else ""
 
 
 @lru_cache(maxsize=2)  # a worker goes from well to well of a plate; the functions of one are some 40 MB
-def _functions(results: Location, plate: Plate, settings: str) -> dict[str, np.ndarray]:
-    run = open_run(results)
-    where = sources(run, plate)
-    if not where:
-        return {}
-    methods = _methods(run.cppipe)
-    shape, _ = image_kind(run, plate)
-    published = _published(run, plate)
+def _load(plate: Plate, files: tuple[Planned, ...], shape: tuple[int, int]) -> dict[str, np.ndarray]:
     found = {}
-    for function, source in where.items():
-        way = methods.get(function)
-        if source == "none":
-            array = np.full(shape, NEUTRAL[way or ""], np.float32)
+    for one in files:
+        if one.location is None:
+            array = np.full(shape, NEUTRAL[one.method], np.float32)
         else:
-            file = published[function] if source == "gallery" else ImageFile(function_key(plate, function))
-            storage = open_storage(run.config.images) if source == "gallery" else run.storage
-            name = f"{function} of plate {plate} ({file.key})"
+            name = f"{one.function} of plate {plate} ({one.key})"
             try:
-                data = storage.get(file.key, etag=file.etag)
+                data = open_storage(one.location).get(one.key, etag=one.etag or None)
             except NotFound:
-                why = "it was there when the images were listed" if source == "gallery" else "no image could be used"
+                # A computed one has an MD5 once it is made.
+                why = "it was there when the images were listed" if one.etag else "no image could be used"
                 raise ImageError(f"Illumination function {name} does not exist; {why}") from None
             except Changed:
                 raise ImageError(f"Illumination function {name} is not the file that was planned") from None
-            array = checked(data, name, shape, positive=way != "Subtract")
+            array = checked(data, name, shape, positive=one.method != "Subtract")
         array.flags.writeable = False
-        found[function] = array
+        found[one.function] = array
     return found
 
 
@@ -125,6 +158,11 @@ def checked(data: bytes, name: str, shape: tuple[int, int], *, positive: bool) -
 def function_key(plate: Plate, function: str) -> str:
     """Where a computed function lies, in the gallery's file name."""
     return f"illumination/{plate.key}/{plate.plate}_{function}.npy"
+
+
+def record_key(plate: Plate) -> str:
+    """What the computed functions of a plate were made from, and the MD5 of each."""
+    return f"illumination/{plate.key}/{plate.plate}.json"
 
 
 def image_kind(run: Run, plate: Plate) -> tuple[tuple[int, int], str]:

@@ -1,8 +1,11 @@
 """Computing a plate's illumination functions: one task for every few wells, and one to finish the plate.
 
-illumination/<batch>/<plate>/parts/<first well>.npz     sums over some wells
-illumination/<batch>/<plate>/<plate>_Illum<Channel>.npy the functions
-illumination/<batch>/<plate>/<plate>.json               images used, and those left out with the reason; comes last
+illumination/<batch>/<plate>/parts/<images>/<first well>.npz   sums over some wells; <images> names those of the plate
+illumination/<batch>/<plate>/<plate>_Illum<Channel>.npy        the functions
+illumination/<batch>/<plate>/<plate>.json                      images used, and those left out with the reason; last
+
+Functions are made once, from all images that the plate has then, whichever of its wells are to be measured: the same
+function serves a first look at two wells and the whole plate.
 """
 
 from __future__ import annotations
@@ -10,33 +13,36 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from pipeline.config import digest
 from pipeline.errors import ImageError, Incomplete
 from pipeline.illumination.method import PartialSum, finish
-from pipeline.illumination.plates import function_key, image_kind, sources, wanted
+from pipeline.illumination.plates import function_key, image_kind, record_key, sources, wanted
 from pipeline.images import describe, planned_files, prefetch, read_images
-from pipeline.plan import read_sites
-from pipeline.run_record import Run, open_run
+from pipeline.results.plan import read_sites
+from pipeline.results.records import encode
+from pipeline.results.run import Run, open_run, put_if_other
 from pipeline.screen import Plate
-from pipeline.storage import Location, open_storage
+from pipeline.storage import Location, md5, open_storage
 
 #: wells of one task: minutes of work, and 32 partial sums of some MB for a plate of 384
 WELLS_PER_TASK = 12
 
 
-def groups(run: Run, plate: Plate, wells: Sequence[str]) -> list[list[str]]:
+def groups(run: Run, plate: Plate) -> list[list[str]]:
     """The wells of each `sum_wells` task of a plate; none where nothing is to be computed, or all is."""
-    if not _to_compute(run, plate) or run.storage.stat(_record_key(plate)) is not None:
+    if not _to_compute(run, plate) or run.storage.stat(record_key(plate)) is not None:
         return []
     try:
         image_kind(run, plate)
     except ImageError:  # there is nothing to add; each well will say so
         return []
-    return [list(wells[start : start + WELLS_PER_TASK]) for start in range(0, len(wells), WELLS_PER_TASK)]
+    wells = list(dict.fromkeys(read_sites(run.storage, plate)["Metadata_Well"]))
+    return [wells[start : start + WELLS_PER_TASK] for start in range(0, len(wells), WELLS_PER_TASK)]
 
 
 def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[str]) -> dict[str, Any]:
@@ -46,7 +52,8 @@ def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[
     there already is left as it is.
     """
     run, where = open_run(results), Plate(batch, plate)
-    key = f"{_parts(where)}{part}.npz"
+    table = read_sites(run.storage, where)
+    key = f"{_parts(where, table)}{part}.npz"
     if run.storage.stat(key) is not None:
         return {"part": key, "wells": len(wells)}
     functions = _to_compute(run, where)
@@ -56,7 +63,6 @@ def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[
     sums = {function: PartialSum.zero(shape) for function in functions}
     left_out: list[dict[str, Any]] = []
 
-    table = read_sites(run.storage, where)
     table = table[table["Metadata_Well"].isin(wells)].sort_values(["Metadata_Well", "Metadata_Site"])
     sites = [(site, planned_files(site, function_of)) for site in table.to_dict("records")]
     for (site, files), answer in prefetch(sites, lambda item: read_images(source, item[1], shape, dtype)):
@@ -98,27 +104,31 @@ def finish_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     sums: dict[str, PartialSum] = {}
     left_out: list[dict[str, Any]] = []
     wells: list[str] = []
-    for entry in run.storage.entries(_parts(where)):
+    table = read_sites(run.storage, where)
+    for entry in run.storage.entries(_parts(where, table)):
         with np.load(io.BytesIO(run.storage.get(entry.key)), allow_pickle=False) as part:
             wells += part["wells"].tolist()
             left_out += json.loads(str(part["left_out"]))
             for function in functions:
                 partial = PartialSum(part[f"total_{function}"], int(part[f"count_{function}"]))
                 sums[function] = sums[function] + partial if function in sums else partial
-    _check_wells(where, wells, set(read_sites(run.storage, where)["Metadata_Well"]))
+    _check_wells(where, wells, set(table["Metadata_Well"]))
 
-    used = {function: partial for function, partial in sums.items() if partial.count}
-    for function, partial in used.items():
-        data = io.BytesIO()
-        np.save(data, finish(partial, shape), allow_pickle=False)
-        run.storage.put_if_absent(function_key(where, function), data.getvalue())
+    made = {}
+    for function, partial in sums.items():
+        if partial.count:
+            data = io.BytesIO()
+            np.save(data, finish(partial, shape), allow_pickle=False)
+            put_if_other(run.storage, function_key(where, function), data.getvalue())
+            made[function] = md5(data.getvalue())
     images = {function: partial.count for function, partial in sums.items()}
     record = {
         "images": images,
+        "functions": made,
         "left_out": sorted(left_out, key=lambda image: (image["well"], image["site"], image["function"])),
     }
-    run.storage.put_if_absent(_record_key(where), json.dumps(record, sort_keys=True, indent=1).encode())
-    return {"functions": len(used), "images": sum(images.values()), "left_out": len(left_out)}
+    run.storage.put_if_absent(record_key(where), encode(record))
+    return {"functions": len(made), "images": sum(images.values()), "left_out": len(left_out)}
 
 
 def _to_compute(run: Run, plate: Plate) -> dict[str, str]:
@@ -141,9 +151,8 @@ def _check_wells(plate: Plate, found: list[str], planned: set[str]) -> None:
             )
 
 
-def _parts(plate: Plate) -> str:
-    return f"illumination/{plate.key}/parts/"
-
-
-def _record_key(plate: Plate) -> str:
-    return f"illumination/{plate.key}/{plate.plate}.json"
+def _parts(plate: Plate, sites: pd.DataFrame) -> str:
+    """Where the sums over these images lie: images that come later have a place of their own."""
+    keys = [name for name in sites if str(name).startswith(("Key_", "ETag_"))]
+    images = digest(sites[["Metadata_Well", "Metadata_Site", *keys]].astype(str).to_numpy().tolist())
+    return f"illumination/{plate.key}/parts/{images[:12]}/"

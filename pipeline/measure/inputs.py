@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline import illumination
 from pipeline.images import read_site
-from pipeline.plan import SitePlan
-from pipeline.run_record import Run
+from pipeline.results.plan import SitePlan
+from pipeline.results.run import Run
 from pipeline.screen import Plate
 from pipeline.storage import open_storage
 

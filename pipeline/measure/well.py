@@ -8,23 +8,25 @@ import platform
 import resource
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import psutil
 
-from pipeline import cells, ledger
-from pipeline.config import digest
+from pipeline import cells, illumination
+from pipeline.config import differences, digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
-from pipeline.errors import EngineError, ImageError, PipelineError, StoreError
+from pipeline.errors import EngineError, ImageError, PipelineError, SettingsDiffer, StoreError
 from pipeline.images import prefetch
 from pipeline.measure.inputs import SiteInputs
 from pipeline.measure.preview import encode_preview
-from pipeline.plan import SitePlan, read_well_sites, read_wells
-from pipeline.run_record import Run, open_run
+from pipeline.results import ledger
+from pipeline.results.plan import SitePlan, read_well_sites, site_plans
+from pipeline.results.run import Run, open_run
 from pipeline.screen import Plate
 from pipeline.storage import Location
 
@@ -36,14 +38,15 @@ def measure_well(results: Location, batch: str, plate: str, well: str) -> dict[s
     Failures that may pass (a throttled store) are raised, so that the executor tries the well again.
     """
     run, where = open_run(results), Plate(batch, plate)
-    entry = ledger.read_entry(run.storage, run.settings12, where, well)
+    entry = ledger.read_entry(run.storage, run.measuring12, where, well)
     if entry is not None:
         return _summary(entry)
+    engine = _engine(run)
 
     started, attempt = time.time(), uuid.uuid4().hex[:12]
     outcome = "raised"
     try:
-        entry = _measure(run, where, well)
+        entry = _measure(run, engine, where, well)
         outcome = entry["state"]
     finally:
         log = {"batch": batch, "plate": plate, "well": well, "outcome": outcome, "started": started}
@@ -61,24 +64,14 @@ def set_aside(run: Run, plate: Plate, well: str, error: PipelineError) -> bool:
     machine's or the store's fault (no CellProfiler, no access, throttled for too long) leaves the well open, for the
     next `run`; then the answer is False.
     """
-    if ledger.is_finished(run.storage, run.settings12, plate, well):  # another attempt made it
+    if ledger.is_finished(run.storage, run.measuring12, plate, well):  # another attempt made it
         return True
     if error.kind not in ("image", "too_many_cells", "worker_died"):
         return False
     entry = ledger.empty_entry(plate, well, input_digest(run, read_well_sites(run.storage, plate, well)))
     entry["reason"] = f"{error.kind}: {error}"
-    ledger.write_entry(run.storage, run.settings12, entry)
+    ledger.write_entry(run.storage, run.measuring12, entry)
     return True
-
-
-def exclude_wells(run: Run) -> None:
-    """Enter the wells that the config leaves out in the ledger, each with its reason."""
-    table = read_wells(run.storage)
-    left_out = table.loc[table["excluded"] != "", ["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "excluded"]]
-    for batch, plate, well, reason in left_out.astype(str).itertuples(index=False, name=None):
-        entry = ledger.empty_entry(Plate(batch, plate), well, digest([]))
-        entry["state"], entry["reason"] = "excluded", reason
-        ledger.write_entry(run.storage, run.settings12, entry)
 
 
 def input_digest(run: Run, planned: list[SitePlan]) -> str:
@@ -86,13 +79,24 @@ def input_digest(run: Run, planned: list[SitePlan]) -> str:
     return digest([[site.site, *site.files(run.record["inputs"]).values()] for site in planned])
 
 
-def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
+def replaced_wells(run: Run, sites: pd.DataFrame, plate: Plate, listed: Mapping[str, ledger.Listed]) -> Iterator[str]:
+    """The measured wells of a plate whose images are other files now. `sites`: see `Plan.plate_sites`."""
+    own = sites[(sites["Metadata_Batch"] == plate.batch) & (sites["Metadata_Plate"] == plate.plate)]
+    for well, rows in own.groupby("Metadata_Well", sort=False):
+        if str(well) in listed:
+            planned = site_plans(plate, str(well), rows.to_dict("records"))
+            if input_digest(run, planned)[:12] != listed[str(well)].input12:
+                yield str(well)
+
+
+def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
     planned = read_well_sites(run.storage, plate, well)
     schema = cells.read_schema(run.storage)
     entry = ledger.empty_entry(plate, well, input_digest(run, planned))
+    entry["illumination"] = illumination.digest_of(run, plate)
     measured: list[cells.SiteCells] = []
     image_rows: list[dict[str, Any]] = []
-    for site, result in _measured_sites(run, plate, well, planned, schema):
+    for site, result in _measured_sites(run, engine, plate, well, planned, schema):
         if isinstance(result, PipelineError):
             entry["sites_failed"].append({"site": site, "kind": result.kind, "reason": str(result)})
             continue
@@ -103,7 +107,7 @@ def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
     if measured:
         encoded = cells.encode_well(schema, measured)
         # A worker that was paused may wake up when another has finished its well: what is in the ledger stays.
-        is_done = partial(ledger.is_finished, run.storage, run.settings12, plate, well)
+        is_done = partial(ledger.is_finished, run.storage, run.measuring12, plate, well)
         cells.put_well(run.storage, plate, well, encoded, has_entry=is_done)
         cells.put_image_measurements(run.storage, plate, well, image_rows)
         entry["state"] = "measured" if encoded.n_cells else "no_cells"
@@ -112,15 +116,14 @@ def _measure(run: Run, plate: Plate, well: str) -> ledger.Entry:
         entry["n_infinite"] = encoded.n_infinite
         entry["cells_per_site"] = {str(site): count for site, count in encoded.cells_per_site.items()}
         entry["stored"], entry["content"], entry["size"] = encoded.stored, encoded.content, len(encoded.data or b"")
-    ledger.write_entry(run.storage, run.settings12, entry)
+    ledger.write_entry(run.storage, run.measuring12, entry)
     return entry
 
 
 def _measured_sites(
-    run: Run, plate: Plate, well: str, planned: list[SitePlan], schema: cells.Schema
+    run: Run, engine: Engine, plate: Plate, well: str, planned: list[SitePlan], schema: cells.Schema
 ) -> Iterator[tuple[int, tuple[cells.SiteCells, dict[str, float]] | PipelineError]]:
     """Each site with its cells and its image-level measurements, or with the error that is this site's own."""
-    engine = _engine(run)
     inputs = SiteInputs(run, plate, engine.inputs)
     is_pictured = False
     for planned_site, images in prefetch(planned, inputs.read):
@@ -152,20 +155,39 @@ def _measure_site(engine: Engine, images: dict[str, np.ndarray]) -> SiteMeasurem
 
 
 @lru_cache(maxsize=1)
-def _open_engine(kind: str, cppipe: str, **limits: Any) -> Engine:
-    return open_engine(kind, cppipe, **limits)
+def _open_engine(kind: str, cppipe: str, compartments: tuple[str, ...], capacity: int, **limits: Any) -> _Opened:
+    engine = open_engine(kind, cppipe, **limits)
+    return _Opened(engine, cells.Schema.from_features(engine.features, compartments, capacity).digest)
+
+
+class _Opened(NamedTuple):
+    engine: Engine
+    schema: str
 
 
 def _engine(run: Run) -> Engine:
-    """This process's engine, opened once and kept over wells."""
+    """This process's engine, opened once and kept over wells.
+
+    Raises `SettingsDiffer`, with both values, where it would measure otherwise than the run began.
+    """
     limits = run.config.limits
-    return _open_engine(
+    opened = _open_engine(
         run.config.engine.kind,
         run.cppipe,
+        run.config.cells.compartments,
+        run.config.cells.capacity,
         time_limit_seconds=limits.site_seconds,
         memory_limit_gb=limits.engine_memory_gb,
         recycle_after_sites=limits.recycle_after_sites,
     )
+    here = {"engine_version": opened.engine.version, "schema": opened.schema}
+    if found := differences(here, {name: run.record["measuring"][name] for name in here}):
+        raise SettingsDiffer(
+            f"This worker ({platform.node()}) would measure otherwise than the run at {run.storage.location} began. "
+            "What differs:\n" + "\n".join(f"  {line}" for line in found) + "\nIt measured nothing. Start workers of "
+            "the version that the run began with; `run --new-measuring` measures anew with this one."
+        )
+    return opened.engine
 
 
 def _summary(entry: ledger.Entry) -> dict[str, Any]:

@@ -20,6 +20,8 @@ KINDS = {
     "image_missing": "Sites with images missing",
     "empty_file": "Image files without content",
     "site_missing": "Wells with sites missing",
+    "images_gone": "Measured plates whose images are there no more",
+    "images_replaced": "Wells measured from other images than there are now",
     "well_excluded": "Wells left out by subset.exclude",
     "well_not_imaged": "Wells that are named and have no images",
     "well_not_on_map": "Wells with images, but not on the plate map",

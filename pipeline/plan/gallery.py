@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,11 +22,9 @@ from pipeline.errors import ConfigError
 from pipeline.plan.checks import Finding
 from pipeline.screen import PLATE_FORMATS, Plate, well_name
 from pipeline.storage import Storage
+from pipeline.tables import TEXT
 
 LOOKED_FOR = "image folder <plate>__<time>-Measurement<n>/Images"
-
-#: text columns; where a value is missing it is NaN, whatever the version of pandas
-TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 
 #: requests in flight at once while listing
 REQUESTS = 16

@@ -31,21 +31,25 @@ SOURCES = {"images": gallery, "load_data": load_data}
 class Plan:
     """What there is to do.
 
-    `sites`: one row a site that has images: Metadata_Batch, Metadata_Plate, Metadata_Well, Metadata_Site (int), and
-    for each image of the channel map `Key_<image>` (below config.images; NaN where missing), `Size_<image>` (Int64),
-    `ETag_<image>` (the MD5 of the file, where the store has it).
+    `sites`: one row a site that is to be measured: Metadata_Batch, Metadata_Plate, Metadata_Well, Metadata_Site (int),
+    and for each image of the channel map `Key_<image>` (below config.images; NaN where missing), `Size_<image>`
+    (Int64), `ETag_<image>` (the MD5 of the file, where the store has it).
     `wells`: one row a well, on the plate map or imaged: see `screen_wells`; `sites`, how many of it have images; and
     `excluded`, why it is not to be measured (empty: it is). The sites of an excluded well are not among `sites`.
+    `plate_sites`: the same as `sites` for all wells of these plates that have images.
     `plates`: one row a plate that has images: its row of the plates table; `image_folder`, `plate_size` (96, 384 or
     1536), `image_height`, `image_width`, `image_dtype` (see `probe`); for every published
     illumination function `Key_<function>`, `Size_<function>`, `ETag_<function>`.
     `findings`: see `findings_table`.
+    `chosen`: the wells that this call is about, as (batch, plate, well); None: all that are planned.
     """
 
     sites: pd.DataFrame
     wells: pd.DataFrame
     plates: pd.DataFrame
     findings: pd.DataFrame
+    plate_sites: pd.DataFrame
+    chosen: frozenset[tuple[str, str, str]] | None = None
 
     @property
     def plate_list(self) -> list[Plate]:
@@ -65,10 +69,12 @@ class PlateImages(NamedTuple):
     findings: list[Finding]
 
 
-def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
+def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.DataFrame | None = None) -> Plan:
     """List the images, join the metadata, check one against the other.
 
     `needed`: an engine's inputs, without which a site cannot be measured; default: all images of the channel map.
+    `earlier`: wells (Metadata_Batch, _Plate, _Well) that were asked for before; they stay in the plan beside the
+    config's subset.
     What is missing is a finding and stops nothing. Raises `ConfigError` where there is nothing to measure, where
     tables, names or folders leave open what is meant, and where an input is no image of the channel map.
     """
@@ -82,9 +88,12 @@ def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
             "whether image folders or load_data tables are looked for."
         )
     excluded = excluded_wells(config.subset.exclude, screen, table, found)
-    if chosen := choose_plates(config.subset.plates, screen, table, found):
-        table = table[np.array([plate in chosen for plate in plate_list(table)], dtype=bool)]
-        found = {plate: place for plate, place in found.items() if plate in chosen}
+    before = set() if earlier is None else set(earlier[WELL].itertuples(index=False, name=None))
+    chosen = choose_plates(config.subset.plates, screen, table, found)
+    if chosen is not None:
+        planned = chosen | {Plate(*key[:2]) for key in before}
+        table = table[np.array([plate in planned for plate in plate_list(table)], dtype=bool)]
+        found = {plate: place for plate, place in found.items() if plate in planned}
     findings: list[Finding] = []
     if screen.plates is not None:
         named = plate_list(table)
@@ -115,7 +124,11 @@ def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
     sites = pd.concat([one.sites for one in listed], ignore_index=True)
     plates["plate_size"] = _plate_sizes(plates, on_map, sites)
     left_out = _by_well(excluded, pd.concat([on_map[WELL], sites[WELL]]))
-    on_map, sites = _chosen(config.subset, on_map, sites)
+    if config.subset.sites:
+        sites = sites[sites["Metadata_Site"].isin(choose_sites(config.subset.sites, sites["Metadata_Site"]))]
+    plate_sites = sites.reset_index(drop=True)
+    asked = _Asked.by(config.subset, chosen, pd.concat([on_map[WELL], sites[WELL]]), before)
+    on_map, sites = (rows[asked.stays(rows)].reset_index(drop=True) for rows in (on_map, plate_sites))
     wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
 
     findings += unknown
@@ -125,7 +138,8 @@ def make_plan(config: Config, needed: Iterable[str] | None = None) -> Plan:
         findings += check_wells(plate, own)
         findings += check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
     plates = plates.drop(columns="Metadata_image_folder", errors="ignore")  # image_folder is the one that was taken
-    return Plan(sites, wells.drop(columns="on_map"), plates, findings_table(findings))
+    wells = wells.drop(columns="on_map")
+    return Plan(sites, wells, plates, findings_table(findings), plate_sites, asked.among(wells))
 
 
 def _needed_images(screen: Screen, inputs: Iterable[str] | None) -> list[str]:
@@ -181,14 +195,32 @@ def _plate_sizes(plates: pd.DataFrame, on_map: pd.DataFrame, sites: pd.DataFrame
     return [int(sizes[plate]) for plate in plate_list(plates)]
 
 
-def _chosen(subset: Subset, on_map: pd.DataFrame, sites: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The subset's wells and sites."""
-    if subset.wells:
-        wells = choose_wells(subset.wells, pd.concat([on_map["Metadata_Well"], sites["Metadata_Well"]]))
-        on_map, sites = on_map[on_map["Metadata_Well"].isin(wells)], sites[sites["Metadata_Well"].isin(wells)]
-    if subset.sites:
-        sites = sites[sites["Metadata_Site"].isin(choose_sites(subset.sites, sites["Metadata_Site"]))]
-    return on_map.reset_index(drop=True), sites.reset_index(drop=True)
+class _Asked(NamedTuple):
+    """The wells that a call asks for. `plates`, `wells`: None means all; `before`: what earlier calls asked for."""
+
+    plates: set[Plate] | None
+    wells: set[str] | None
+    before: set[tuple[str, str, str]]
+
+    @classmethod
+    def by(
+        cls, subset: Subset, plates: set[Plate] | None, there: pd.DataFrame, before: set[tuple[str, str, str]]
+    ) -> _Asked:
+        own = there if plates is None else there[[plate in plates for plate in plate_list(there)]]
+        return cls(plates, choose_wells(subset.wells, own["Metadata_Well"]) if subset.wells else None, before)
+
+    def is_now(self, key: tuple[str, str, str]) -> bool:
+        return (self.plates is None or key[:2] in self.plates) and (self.wells is None or key[2] in self.wells)
+
+    def stays(self, rows: pd.DataFrame) -> np.ndarray:
+        """Which rows of a table of wells or sites belong to what is or was asked for."""
+        keys = rows[WELL].itertuples(index=False, name=None)
+        return np.array([self.is_now(key) or key in self.before for key in keys], dtype=bool)
+
+    def among(self, wells: pd.DataFrame) -> frozenset[tuple[str, str, str]] | None:
+        if self.plates is None and self.wells is None:
+            return None
+        return frozenset(key for key in wells[WELL].itertuples(index=False, name=None) if self.is_now(key))
 
 
 def _by_well(excluded: Mapping[Plate, Mapping[str, str]], wells: pd.DataFrame) -> dict[tuple[str, ...], str]:

@@ -4,7 +4,7 @@ from pipeline.profiles.aggregate import aggregate
 from pipeline.profiles.files import SELECTED_LEVELS, list_profiles, open_profiles
 from pipeline.profiles.normalize import feature_names, normalize
 from pipeline.profiles.select import Selection, select_features
-from pipeline.profiles.stage import profile_plate, select_batch
+from pipeline.profiles.stage import batch_standing, plate_standing, profile_plate, select_batch
 from pipeline.profiles.wells import annotate, well_profiles
 
 __all__ = [
@@ -12,10 +12,12 @@ __all__ = [
     "Selection",
     "aggregate",
     "annotate",
+    "batch_standing",
     "feature_names",
     "list_profiles",
     "normalize",
     "open_profiles",
+    "plate_standing",
     "profile_plate",
     "select_batch",
     "select_features",

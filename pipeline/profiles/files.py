@@ -10,6 +10,7 @@ profiles/<batch>/<plate>/<plate>.json, profiles/<batch>/selection.json   what wa
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterable
@@ -92,8 +93,11 @@ def read_profile(storage: Storage, plate: Plate, level: str) -> pd.DataFrame:
     return decode(storage.get(key), key)
 
 
-def write_profile(storage: Storage, plate: Plate, level: str, profiles: pd.DataFrame) -> None:
-    storage.put(profile_key(plate, level), encode_table(profiles))
+def write_profile(storage: Storage, plate: Plate, level: str, profiles: pd.DataFrame) -> str:
+    """Write one table; returns the SHA-256 of its bytes."""
+    data = encode_table(profiles)
+    storage.put(profile_key(plate, level), data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def decode(data: bytes, key: str) -> pd.DataFrame:

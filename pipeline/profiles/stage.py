@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -10,38 +9,42 @@ import pandas as pd
 
 from pipeline import cells
 from pipeline.config import digest
-from pipeline.errors import Incomplete, NotFound
-from pipeline.plan import read_wells
-from pipeline.profiles.files import SELECTED_LEVELS, read_profile, write_profile
+from pipeline.errors import Incomplete
+from pipeline.profiles.files import SELECTED_LEVELS, profile_key, read_profile, write_profile
 from pipeline.profiles.normalize import NEGATIVE_CONTROLS, feature_names, normalize
 from pipeline.profiles.select import select_features
 from pipeline.profiles.wells import annotate, well_profiles
-from pipeline.run_record import open_run
+from pipeline.results.records import Standing, begin, compare, finish, read_record, standing
+from pipeline.results.run import Run, open_run
 from pipeline.screen import Plate
-from pipeline.storage import Location, Storage
+from pipeline.storage import Location
 
 #: level -> the wells that are its reference
 REFERENCES = {"normalized": "all", "normalized_negcon": NEGATIVE_CONTROLS}
 
 
+#: raised where the code gives other numbers from the same cells and settings
+REVISION = 1
+
+
 def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     """Make the profiles of a published plate, annotated and normalised: four tables, and a record of them last.
 
-    A plate that was profiled from the same publication is left as it is. A plate without negative controls that have
-    cells gets no `_normalized_negcon`, and one without any cells no normalised table at all; the record's `levels` says
-    which there are, `missing` why others are not.
+    A plate whose profiles are current is left as it is. A plate without negative controls that have cells gets no
+    `_normalized_negcon`, and one without any cells no normalised table at all; the record's `levels` says which there
+    are, `missing` why others are not.
     """
     run, where = open_run(results), Plate(batch, plate)
-    source = digest(cells.read_publication(run.storage, where))
-    record = read_record(run.storage, _record_key(where))
-    if record is not None and record["source"] == source:
+    key, inputs = record_key(where), _plate_inputs(run, where)
+    record = read_record(run.storage, key)
+    if record is not None and compare(record, inputs).is_current:
         return _summary(record)
 
+    begin(run.storage, key)
     settings = run.config.profiles
     profiles = well_profiles(run.storage, where, settings.aggregate)
     write_profile(run.storage, where, "", profiles)
-    wells = read_wells(run.storage)
-    profiles = annotate(profiles, wells)
+    profiles = annotate(profiles, run.wells)
     write_profile(run.storage, where, "augmented", profiles)
 
     levels, missing = [], {}
@@ -55,67 +58,123 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
             normalized = normalize(profiles, settings.normalize, samples, settings.epsilon)
             write_profile(run.storage, where, level, normalized)
             levels.append(level)
-    record = {"source": source, "wells": len(profiles), "without_cells": len(profiles) - len(has_cells)}
-    record |= {"levels": levels, "missing": missing}
-    _write_record(run.storage, _record_key(where), record)
-    return _summary(record)
+    for level in missing:  # made before from other wells: nobody is to read it beside the new ones
+        for stale in (level, SELECTED_LEVELS[level]):
+            run.storage.remove(profile_key(where, stale))
+    about = {"wells": len(profiles), "without_cells": len(profiles) - len(has_cells)}
+    return _summary(finish(run.storage, key, inputs, **about, levels=levels, missing=missing))
+
+
+def plate_standing(run: Run, plate: Plate) -> Standing:
+    """Whether the profiles of a plate are what would be made of it now."""
+    try:
+        inputs = _plate_inputs(run, plate)
+    except Incomplete:
+        inputs = {"cells": "not published"}
+    return standing(run.storage, record_key(plate), inputs)
+
+
+def _plate_inputs(run: Run, plate: Plate) -> dict[str, Any]:
+    publication = cells.read_publication(run.storage, plate)
+    wells = run.wells
+    own = wells[(wells["Metadata_Batch"] == plate.batch) & (wells["Metadata_Plate"] == plate.plate)]
+    own = own[own["Metadata_Well"].isin(publication["wells"])]
+    annotation = own[[name for name in own if str(name).startswith("Metadata_")]].astype(str)
+    return {
+        "cells": digest(publication),
+        "annotation": digest([list(annotation), annotation.to_numpy().tolist()]),
+        "settings": run.config.profiles.model_dump(mode="json"),
+        "revision": REVISION,
+    }
 
 
 def select_batch(results: Location, batch: str) -> dict[str, Any]:
-    """Select features over all plates of a batch, from either normalisation, and write the selected tables.
+    """Select features over the profiled plates of a batch, from either normalisation, and write the selected tables.
 
-    All plates of a batch get the same columns. A batch that was selected from the same profiles is left as it is.
-    `profiles/<batch>/selection.json` names the features kept, those that each rule dropped, and the plates that
-    took no part. Raises `Incomplete` where a plate is not profiled yet.
+    All plates of a batch get the same columns. A batch whose selection is current is left as it is.
+    `profiles/<batch>/selection.json` names the features kept, those that each rule dropped, the plates that took part
+    and the SHA-256 of each table. Raises `Incomplete` where no plate is profiled yet.
     """
     run = open_run(results)
-    records: dict[Plate, dict[str, Any]] = {}
-    for plate in (plate for plate in run.plates if plate.batch == batch):
-        record = read_record(run.storage, _record_key(plate))
-        if record is None:
-            raise Incomplete(f"{plate} is not profiled yet; features are selected over all plates of {batch}")
-        records[plate] = record
-    source = digest({plate.key: record for plate, record in records.items()})
-    key = f"profiles/{batch}/selection.json"
+    key, records = selection_key(batch), _profiled(run, batch)
+    if not records:
+        raise Incomplete(f"No plate of {batch} is profiled yet; features are selected over the plates that are")
+    inputs = _batch_inputs(run, records)
     selection = read_record(run.storage, key)
-    if selection is None or selection["source"] != source:
-        selection = {"source": source, "levels": {}}
+    if selection is None or not compare(selection, inputs).is_current:
+        begin(run.storage, key)
+        levels = {}
         for level, selected_level in SELECTED_LEVELS.items():
-            plates = [plate for plate, record in records.items() if level in record["levels"]]
-            about: dict[str, Any] = {"plates": [plate.plate for plate in plates]}
-            if plates:
-                features = feature_names(read_profile(run.storage, plates[0], level))
-                values = np.empty((sum(records[plate]["wells"] for plate in plates), len(features)))
-                end = 0
-                for plate in plates:
-                    start, end = end, end + records[plate]["wells"]
-                    values[start:end] = read_profile(run.storage, plate, level)[features]
-                found = select_features(values, features, run.config.select)
-                # Read again rather than kept: a batch of 51 plates is a gigabyte.
-                for plate in plates:
-                    profiles = read_profile(run.storage, plate, level)
-                    write_profile(
-                        run.storage, plate, selected_level, profiles.drop(columns=features).join(profiles[found.kept])
-                    )
-                about |= {"wells": len(values), "kept": found.kept, "dropped": found.dropped}
-            selection["levels"][selected_level] = about
-        _write_record(run.storage, key, selection)
+            plates = {plate: record["wells"] for plate, record in records.items() if level in record["levels"]}
+            levels[selected_level] = _select_level(run, plates, level, selected_level)
+            before = (selection or {}).get("levels", {}).get(selected_level, {}).get("files", {})
+            for gone in set(before) - {plate.plate for plate in plates}:
+                run.storage.remove(profile_key(Plate(batch, gone), selected_level))
+        selection = finish(run.storage, key, inputs, levels=levels)
     return {level: len(about.get("kept", [])) for level, about in selection["levels"].items()}
 
 
-def read_record(storage: Storage, key: str) -> dict[str, Any] | None:
-    try:
-        return json.loads(storage.get(key))
-    except NotFound:
-        return None
+def batch_standing(run: Run, batch: str) -> Standing | None:
+    """Whether the selection of a batch is what would be made of its profiled plates now; None: no plate is profiled."""
+    records = _profiled(run, batch)
+    return standing(run.storage, selection_key(batch), _batch_inputs(run, records)) if records else None
 
 
-def _write_record(storage: Storage, key: str, record: dict[str, Any]) -> None:
-    storage.put(key, json.dumps(record, indent=1, sort_keys=True).encode())
+def selected_files(run: Run, level: str) -> dict[Plate, str]:
+    """Plate -> SHA-256 of its selected profiles of a level, for all plates of the run that have them."""
+    found: dict[Plate, str] = {}
+    for batch in dict.fromkeys(plate.batch for plate in run.plates):
+        about = (read_record(run.storage, selection_key(batch)) or {}).get("levels", {}).get(level, {})
+        files = about.get("files", {})
+        found |= {plate: files[plate.plate] for plate in run.plates if plate.batch == batch and plate.plate in files}
+    return found
 
 
-def _record_key(plate: Plate) -> str:
+def _select_level(run: Run, plates: dict[Plate, int], level: str, selected_level: str) -> dict[str, Any]:
+    """Select from one normalisation and write the tables. `plates`: those that have it -> their wells."""
+    about: dict[str, Any] = {"plates": [plate.plate for plate in plates]}
+    if not plates:
+        return about
+    features = feature_names(read_profile(run.storage, next(iter(plates)), level))
+    values = np.empty((sum(plates.values()), len(features)))
+    end = 0
+    for plate, wells in plates.items():
+        start, end = end, end + wells
+        values[start:end] = read_profile(run.storage, plate, level)[features]
+    found = select_features(values, features, run.config.select)
+    files = {}
+    # Read again rather than kept: a batch of 51 plates is a gigabyte.
+    for plate in plates:
+        profiles = read_profile(run.storage, plate, level)
+        selected = profiles.drop(columns=features).join(profiles[found.kept])
+        files[plate.plate] = write_profile(run.storage, plate, selected_level, selected)
+    return about | {"wells": len(values), "kept": found.kept, "dropped": found.dropped, "files": files}
+
+
+def _profiled(run: Run, batch: str) -> dict[Plate, dict[str, Any]]:
+    """The records of the plates of a batch that are profiled, in the order of the plan."""
+    found = {}
+    for plate in (plate for plate in run.plates if plate.batch == batch):
+        record = read_record(run.storage, record_key(plate))
+        if record is not None and record["inputs"] is not None:
+            found[plate] = record
+    return found
+
+
+def _batch_inputs(run: Run, records: dict[Plate, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "profiles": {plate.plate: digest(record) for plate, record in records.items()},
+        "settings": run.config.select.model_dump(mode="json"),
+        "revision": REVISION,
+    }
+
+
+def record_key(plate: Plate) -> str:
     return f"profiles/{plate.key}/{plate.plate}.json"
+
+
+def selection_key(batch: str) -> str:
+    return f"profiles/{batch}/selection.json"
 
 
 def _summary(record: dict[str, Any]) -> dict[str, Any]:

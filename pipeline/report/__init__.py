@@ -1,5 +1,5 @@
 """Everything -> a page."""
 
-from pipeline.report.page import Summary, has_ended, is_finished, read_summary, write_report, write_summary
+from pipeline.report.page import Summary, read_summary, standing, write_report
 
-__all__ = ["Summary", "has_ended", "is_finished", "read_summary", "write_report", "write_summary"]
+__all__ = ["Summary", "read_summary", "standing", "write_report"]

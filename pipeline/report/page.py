@@ -7,20 +7,24 @@ import html
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
 
-from pipeline import cells, ledger, scores
+from pipeline import cells, scores
+from pipeline.config import digest
 from pipeline.errors import NotFound
 from pipeline.measure.preview import decode_preview
-from pipeline.plan import read_findings
 from pipeline.report.certificate import read_certificate
 from pipeline.report.pictures import common_scale, composite, plate_heat_map
-from pipeline.run_record import Run
+from pipeline.results import ledger
+from pipeline.results.plan import read_findings
+from pipeline.results.records import Standing, begin, compare, finish, read_record
+from pipeline.results.run import Run
 from pipeline.scores.figures import as_svg, figures, tables_of
 from pipeline.screen import plate_size
 from pipeline.status import STATES, by_plate, well_states
@@ -61,28 +65,44 @@ class Summary:
         return "\n".join([*lines, f"Report: {self.report}", f"Single cells: {self.results}/cells"])
 
 
-def has_ended(storage: Storage) -> bool:
-    """Whether a run came to its end before, with or without something left to do."""
-    return storage.stat(SUMMARY) is not None
+def standing(run: Run) -> Standing:
+    """Whether the page shows what there is, and every task that it tells of ended well."""
+    record = read_record(run.storage, SUMMARY)
+    if record is not None and record.get("failures"):
+        return Standing("stale", "tasks had failed")
+    return compare(record, _inputs(run))
 
 
-def is_finished(storage: Storage) -> bool:
-    """Whether a run came to its end with nothing left to do. Failed tasks are left to do; failed wells are not."""
-    try:
-        return not read_summary(storage).failures
-    except NotFound:
-        return False
+def _inputs(run: Run) -> dict[str, Any]:
+    """All that the page shows, by the records of its parts."""
+    keys = [f"plates/{plate.key}.json" for plate in run.plates]
+    keys += [f"profiles/{plate.key}/{plate.plate}.json" for plate in run.plates]
+    keys += [f"profiles/{batch}/selection.json" for batch in dict.fromkeys(plate.batch for plate in run.plates)]
+    keys += [f"scores/records/{score}.json" for score in [*scores.in_order(run.config.scores.tasks), scores.COMPARISON]]
+    with ThreadPoolExecutor(16) as pool:
+        records = pool.map(lambda key: read_record(run.storage, key), keys)
+        found = {key: digest(record) for key, record in zip(keys, records, strict=True) if record is not None}
+    findings = read_findings(run.storage).astype(str).to_numpy().tolist()
+    return {
+        **found,
+        "wells": digest(run.wells.astype(str).to_numpy().tolist()),
+        "findings": digest(findings),
+        "settings": run.config.report.model_dump(mode="json"),
+    }
 
 
 def read_summary(storage: Storage) -> Summary:
     """How the run ended. The results may have been copied since: they are where they are read from."""
-    return Summary(**json.loads(storage.get(SUMMARY)) | {"results": str(storage.location)})
+    known = {name.name for name in fields(Summary)}
+    record = {name: value for name, value in json.loads(storage.get(SUMMARY)).items() if name in known}
+    return Summary(**record | {"results": str(storage.location)})
 
 
 def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary:
     """Write the page; it shows what there is. `failures`: tasks that failed; default: those the last run ended with."""
     if failures is None:
-        failures = read_summary(run.storage).failures if has_ended(run.storage) else {}
+        failures = (read_record(run.storage, SUMMARY) or {}).get("failures", {})
+    begin(run.storage, SUMMARY)
     wells = well_states(run)
     found = wells["state"].value_counts()
     summary = Summary(
@@ -92,7 +112,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         failed_sites=int((wells["sites"] - wells["sites_used"])[wells["state"] != "waiting"].clip(lower=0).sum()),
         failures=dict(failures),
     )
-    tables = scores.open_all(run.storage.location)
+    tables = scores.run_tables(run)
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -113,12 +133,8 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         files=_files(run.storage),
     )
     run.storage.put(PAGE, page.encode())
+    finish(run.storage, SUMMARY, _inputs(run), **asdict(summary))
     return summary
-
-
-def write_summary(storage: Storage, summary: Summary) -> None:
-    """Say that the run came to its end. Only a run may say so of itself."""
-    storage.put(SUMMARY, json.dumps(asdict(summary), sort_keys=True).encode())
 
 
 def _plates(run: Run, wells: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -245,7 +261,7 @@ def _conditions_in_words(table: pd.DataFrame, names: Sequence[Hashable]) -> list
 
 def _certificate(run: Run) -> dict[str, Any] | None:
     """For a run of the native engine, the certificate that covers it, or None."""
-    return read_certificate(run.storage, run.cppipe, str(run.record["settings"]["engine_version"]))
+    return read_certificate(run.storage, run.cppipe, str(run.record["measuring"]["engine_version"]))
 
 
 def _attempts(run: Run) -> dict[str, Any] | None:

@@ -3,12 +3,24 @@
 from pipeline.scores.load import check_annotations, load_profiles, scores_command, write_tables
 from pipeline.scores.rules import MODES, Rules
 from pipeline.scores.significance import fraction_retrieved
-from pipeline.scores.stage import compare_modes, finish_score, in_order, open_all, open_scores, score_unit, units
+from pipeline.scores.stage import (
+    COMPARISON,
+    compare_modes,
+    finish_score,
+    in_order,
+    open_all,
+    open_scores,
+    run_tables,
+    score_unit,
+    standings,
+    units,
+)
 from pipeline.scores.summaries import mode_differences, overview
 from pipeline.scores.tasks import TASKS, Task, concatenate, run_task, run_unit, unit_key
 from pipeline.scores.wells import Condition, conditions
 
 __all__ = [
+    "COMPARISON",
     "MODES",
     "TASKS",
     "Condition",
@@ -26,10 +38,12 @@ __all__ = [
     "open_all",
     "open_scores",
     "overview",
+    "run_tables",
     "run_task",
     "run_unit",
     "score_unit",
     "scores_command",
+    "standings",
     "unit_key",
     "write_tables",
     "units",

@@ -2,22 +2,26 @@
 
 scores/parts/<score>/<unit>/<table>.parquet   what one unit of conditions gave
 scores/<table>.parquet                        all of them
+scores/parts/<score>/<unit>/record.json, scores/records/<score>.json   what they were made from; come last
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from pipeline.config import digest
 from pipeline.errors import ConfigError, NotFound
-from pipeline.plan import read_wells
-from pipeline.run_record import Run, open_run
+from pipeline.profiles.stage import selected_files
+from pipeline.results.records import Standing, begin, compare, finish, read_record, standing
+from pipeline.results.run import Run, open_run
 from pipeline.scores.annotations import with_variants
 from pipeline.scores.corrections import corrected
-from pipeline.scores.load import load_profiles
+from pipeline.scores.load import LEVEL, load_profiles
 from pipeline.scores.rules import Rules
 from pipeline.scores.summaries import COMPARED, mode_differences
 from pipeline.scores.tasks import TASKS, Unit, concatenate, run_task, run_unit, unit_key
@@ -25,6 +29,11 @@ from pipeline.scores.wells import conditions
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_table, encode_table
+
+#: raised where the code gives other numbers from the same profiles and rules
+REVISION = 1
+#: the name, among the scores, of the comparison of the two modes
+COMPARISON = "mode_differences"
 
 _PLATE = ["Metadata_Batch", "Metadata_Plate"]
 
@@ -49,39 +58,54 @@ def units(run: Run, score: str) -> dict[str, Unit]:
 
 
 def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
-    """Compute one score for one unit of conditions and store its tables; none where no plate has profiles to score."""
+    """Compute one score for one unit of conditions and store its tables; none where no plate has profiles to score.
+
+    A unit that is current is left as it is.
+    """
     run = open_run(results)
     wanted = units(run, score)[unit]
-    wells = _wells(run)
-    mine = wells[np.logical_or.reduce([condition.rows(wells) for condition in wanted])]
-    plates = {Plate(*row) for row in mine[_PLATE].itertuples(index=False)}
+    key, inputs = part_key(score, unit), _Sources(run).of_unit(score, wanted)
+    record = read_record(run.storage, key)
+    if record is not None and compare(record, inputs).is_current:
+        return {"why": record["why"]} if record["why"] else {}
+    begin(run.storage, key)
+    made, why = {}, ""
     try:
-        profiles = _profiles(run, plates & set(run.plates))
+        made = _score(run, score, wanted)
     except NotFound as error:  # e.g. no plate has cells in its negative controls; the record of each plate says so
-        return {"why": str(error)}
-    needed = tuple(TASKS[score].needs)
-    earlier = {name: read_score(run.storage, name) for name in _tables(run.storage) if name.startswith(needed)}
-    rules = Rules(run.config.scores.mode, run.config.scores.seed)
-    for name, table in run_unit(score, profiles, wanted, rules, earlier).items():
-        run.storage.put(f"scores/parts/{score}/{unit}/{name}.parquet", encode_table(table))
-    return {}
+        why = str(error)
+    folder = key.removesuffix("record.json")
+    for name, table in made.items():
+        run.storage.put(f"{folder}{name}.parquet", encode_table(table))
+    for gone in set((record or {}).get("tables", ())) - set(made):
+        run.storage.remove(f"{folder}{gone}.parquet")
+    finish(run.storage, key, inputs, tables=list(made), why=why)
+    return {"why": why} if why else {}
+
+
+def _score(run: Run, score: str, wanted: Unit) -> dict[str, pd.DataFrame]:
+    profiles = _profiles(run, _plates_of(run, _wells(run), wanted))
+    earlier = {name: read_score(run.storage, name) for need in TASKS[score].needs for name in _tables(run, need)}
+    return run_unit(score, profiles, wanted, Rules(run.config.scores.mode, run.config.scores.seed), earlier)
 
 
 def finish_score(results: Location, score: str) -> dict[str, Any]:
     """Put the tables of a score's units together, in the order of the units."""
     run = open_run(results)
+    key, inputs = table_key(score), _Sources(run).of_score(score)
+    before = read_record(run.storage, key) or {}
+    begin(run.storage, key)
     parts = []
     for unit in units(run, score):
+        record = read_record(run.storage, part_key(score, unit)) or {}
         folder = f"scores/parts/{score}/{unit}/"
-        parts.append(
-            {
-                entry.key[len(folder) : -len(".parquet")]: _read(run.storage, entry.key)
-                for entry in run.storage.entries(folder)
-            }
-        )
+        parts.append({name: _read(run.storage, f"{folder}{name}.parquet") for name in record.get("tables", ())})
     tables = concatenate(parts)
     for name, table in tables.items():
         run.storage.put(f"scores/{name}.parquet", encode_table(table))
+    for gone in set(before.get("tables", ())) - set(tables):
+        run.storage.remove(f"scores/{gone}.parquet")
+    finish(run.storage, key, inputs, tables=list(tables))
     return (
         {}
         if tables
@@ -92,54 +116,159 @@ def finish_score(results: Location, score: str) -> dict[str, Any]:
 def compare_modes(results: Location) -> dict[str, Any]:
     """Score the same profiles by the rules of the other mode, and store what changes: `mode_differences.parquet`."""
     run = open_run(results)
-    ours = {name: read_score(run.storage, name) for name in _tables(run.storage)}
+    inputs = _Sources(run).of_comparison()
+    if standing(run.storage, table_key(COMPARISON), inputs).is_current:
+        return {}
+    begin(run.storage, table_key(COMPARISON))
+    tasks = in_order(run.config.scores.tasks)
+    ours = {name: read_score(run.storage, name) for score in tasks for name in _tables(run, score)}
     other = "published" if run.config.scores.mode == "correct" else "correct"
     theirs: dict[str, pd.DataFrame] = {}
     profiles = _profiles(run, set(run.plates)) if ours else pd.DataFrame()
-    for score in [name for name in in_order(run.config.scores.tasks) if name in COMPARED and name in ours]:
+    for score in [name for name in tasks if name in COMPARED and name in ours]:
         theirs |= run_task(score, profiles, mode=other, seed=run.config.scores.seed, tables=theirs)
+    key = f"scores/{COMPARISON}.parquet"
     if theirs:
-        run.storage.put("scores/mode_differences.parquet", encode_table(mode_differences(ours, theirs)))
+        run.storage.put(key, encode_table(mode_differences(ours, theirs)))
+    else:
+        run.storage.remove(key)
+    finish(run.storage, table_key(COMPARISON), inputs, tables=[COMPARISON] if theirs else [])
     return {}
 
 
-def open_scores(results: Location | str, name: str) -> pd.DataFrame:
-    """One score table of a run, e.g. "detection". Raises `NotFound` where it was not computed."""
-    return read_score(open_storage(results), name)
+class _Sources:
+    """What the scores of a run would be made from now. Reads the records of profiles once."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.files = selected_files(run, LEVEL)
+        self.wells = _wells(run)
+
+    def of_unit(self, score: str, unit: Unit) -> dict[str, Any]:
+        plates = _plates_of(self.run, self.wells, unit)
+        records = {need: read_record(self.run.storage, table_key(need)) for need in TASKS[score].needs}
+        return self._of(plates) | {"needs": {need: digest(record) for need, record in records.items()}}
+
+    def of_score(self, score: str) -> dict[str, Any]:
+        names = units(self.run, score)
+        parts = {unit: read_record(self.run.storage, part_key(score, unit)) for unit in names}
+        return {"parts": {unit: digest(record) for unit, record in parts.items()}}
+
+    def of_comparison(self) -> dict[str, Any]:
+        scores = in_order(self.run.config.scores.tasks)
+        records = {score: digest(read_record(self.run.storage, table_key(score))) for score in scores}
+        return self._of(set(self.run.plates)) | {"scores": records}
+
+    def _of(self, plates: set[Plate]) -> dict[str, Any]:
+        settings = self.run.config.scores
+        own = self.wells[_is_of(self.wells, plates)].drop_duplicates(_PLATE)
+        variants = dict(zip(map("/".join, own[_PLATE].to_numpy()), own["Metadata_variant"], strict=True))
+        return {
+            "profiles": {plate.key: self.files[plate] for plate in sorted(plates) if plate in self.files},
+            "variants": {plate: str(variant) for plate, variant in variants.items() if variant},
+            "settings": {"mode": settings.mode, "seed": settings.seed, "steps": list(settings.steps)},
+            "revision": REVISION,
+        }
 
 
-def open_all(results: Location | str) -> dict[str, pd.DataFrame]:
+class Part(NamedTuple):
+    """What is stored of a score: one unit of it, or (`unit` is "") all of it. `batches`: whose profiles it reads."""
+
+    score: str
+    unit: str
+    standing: Standing
+    batches: tuple[str, ...]
+
+
+def standings(run: Run) -> Iterator[Part]:
+    """The units of each score, then the score, in the order in which they are made; last the comparison."""
+    sources, storage = _Sources(run), run.storage
+    for score in in_order(run.config.scores.tasks):
+        for name, unit in units(run, score).items():
+            batches = sorted({plate.batch for plate in _plates_of(run, sources.wells, unit)})
+            found = standing(storage, part_key(score, name), sources.of_unit(score, unit))
+            yield Part(score, name, found, tuple(batches))
+        yield Part(score, "", standing(storage, table_key(score), sources.of_score(score)), ())
+    yield Part(COMPARISON, "", standing(storage, table_key(COMPARISON), sources.of_comparison()), ())
+
+
+def part_key(score: str, unit: str) -> str:
+    return f"scores/parts/{score}/{unit}/record.json"
+
+
+def table_key(score: str) -> str:
+    return f"scores/records/{score}.json"
+
+
+def run_tables(run: Run) -> dict[str, pd.DataFrame]:
+    """The tables of the scores that the config asks for, by name."""
+    names = [name for score in [*in_order(run.config.scores.tasks), COMPARISON] for name in _tables(run, score)]
+    return {name: read_score(run.storage, name) for name in sorted(names)}
+
+
+def open_scores(results: Location | str | Path, name: str, **options: Any) -> pd.DataFrame:
+    """One score table of a run, e.g. "detection". `options`: those of `pipeline.storage.Location` (endpoint, ...).
+
+    Raises `NotFound`, naming the tables there are, where it was not computed.
+    """
+    storage = _opened(results, **options)
+    try:
+        return read_score(storage, name)
+    except NotFound:
+        there = ", ".join(_stored_tables(storage)) or "none at all"
+        raise NotFound(f"{storage.location} has no scores named {name!r}; there are {there}.") from None
+
+
+def open_all(results: Location | str | Path, **options: Any) -> dict[str, pd.DataFrame]:
     """All score tables of a run, by name."""
-    storage = open_storage(results)
-    return {name: read_score(storage, name) for name in _tables(storage)}
+    storage = _opened(results, **options)
+    return {name: read_score(storage, name) for name in _stored_tables(storage)}
+
+
+def _opened(results: Location | str | Path, **options: Any) -> Storage:
+    return open_storage(results if isinstance(results, Location) else Location(url=str(results), **options))
+
+
+def _stored_tables(storage: Storage) -> list[str]:
+    names = (entry.key.removeprefix("scores/") for entry in storage.entries("scores/"))
+    return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and "/" not in name]
 
 
 def read_score(storage: Storage, name: str) -> pd.DataFrame:
     return _read(storage, f"scores/{name}.parquet")
 
 
-def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
-    steps = run.config.scores.steps
-    if "centre_positions" in steps:  # learns from all plates of a batch, those of other conditions too
+def _plates_of(run: Run, wells: pd.DataFrame, unit: Unit) -> set[Plate]:
+    """The plates that a unit of conditions reads, of those that have selected profiles or will."""
+    mine = wells[np.logical_or.reduce([condition.rows(wells) for condition in unit])]
+    plates = {Plate(*row) for row in mine[_PLATE].itertuples(index=False)} & set(run.plates)
+    if "centre_positions" in run.config.scores.steps:  # learns from all plates of a batch, of other conditions too
         batches = {plate.batch for plate in plates}
         plates = {plate for plate in run.plates if plate.batch in batches}
+    return plates
+
+
+def _is_of(wells: pd.DataFrame, plates: Collection[Plate]) -> list[bool]:
+    return [Plate(*row) in plates for row in wells[_PLATE].itertuples(index=False)]
+
+
+def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
     profiles = load_profiles(run.storage.location.join("profiles"), plates=plates)
     if profiles.columns.str.startswith("Metadata_").all():
         raise NotFound("Feature selection left no feature: too few wells, or wells that do not differ.")
     variants = _wells(run)[[*_PLATE, "Metadata_variant"]].drop_duplicates(_PLATE)
     profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=_PLATE, how="left")
-    return corrected(profiles, steps)
+    return corrected(profiles, run.config.scores.steps)
 
 
 def _wells(run: Run) -> pd.DataFrame:
     """The run's wells, with what sets the conditions of secondary plates apart."""
-    return with_variants(read_wells(run.storage), run.config.screen)
+    return with_variants(run.wells, run.config.screen)
 
 
-def _tables(storage: Storage) -> list[str]:
-    """Names of the tables that are whole."""
-    names = (entry.key.removeprefix("scores/") for entry in storage.entries("scores/"))
-    return [name.removesuffix(".parquet") for name in names if "/" not in name]
+def _tables(run: Run, score: str) -> list[str]:
+    """Names of the tables that a score has made."""
+    return list((read_record(run.storage, table_key(score)) or {}).get("tables", ()))
 
 
 def _read(storage: Storage, key: str) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from pipeline.config import SCREENS, load_config
 from pipeline.executors import open_executor
 from pipeline.flow import run
 from pipeline.progress import Progress
-from pipeline.run_record import RECORD
+from pipeline.results.run import RECORD
 from pipeline.simulate.answer import check_answer
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.simulate.screen import simulate, write_tables

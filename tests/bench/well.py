@@ -24,7 +24,7 @@ from pipeline.config import Config, load_screen
 from pipeline.engines.native import NativeEngine, warm_up
 from pipeline.measure import measure_well
 from pipeline.progress import Progress
-from pipeline.run_record import Run
+from pipeline.results.run import Run
 from pipeline.screen import Plate
 from pipeline.simulate.screen import encode_tiff
 from pipeline.start import start

@@ -150,11 +150,11 @@ def test_image_tables_are_the_same_bytes_whatever_the_order_of_rows_and_keys():
 
 
 def test_the_task_publishes_from_ledger_and_plan(storage):
-    from pipeline.ledger import empty_entry, write_entry
+    from pipeline.results.ledger import empty_entry, write_entry
 
     storage.put("run.json", b'{"digest": "0123456789abcdef"}')
     imaged = pd.DataFrame({"Metadata_Batch": PLATE.batch, "Metadata_Plate": PLATE.plate, "Metadata_Well": WELLS})
-    storage.put("plan/wells.parquet", imaged.assign(sites=[2, 1, 1, 1]).to_parquet())
+    storage.put("plan/wells.parquet", imaged.assign(sites=[2, 1, 1, 1], excluded="").to_parquet())
     *done, last = fill_plate(storage)
     for one in done:
         write_entry(storage, "0123456789ab", {**empty_entry(PLATE, one["well"], "input"), **one})

@@ -9,7 +9,7 @@ import xarray as xr
 
 from pipeline import cells
 from pipeline.errors import Incomplete, NotFound
-from pipeline.ledger import empty_entry, write_entry
+from pipeline.results.ledger import empty_entry, write_entry
 from pipeline.screen import Plate
 from pipeline.storage import open_storage
 from tests.cells.synthetic import FEATURES, PLATE, assembled, fill_plate, schema, site

@@ -16,7 +16,7 @@ from pipeline.executors import open_executor
 from pipeline.progress import Progress
 from pipeline.report import write_report
 from pipeline.report.certificate import PAGE
-from pipeline.run_record import open_run
+from pipeline.results.run import open_run
 from pipeline.status import well_states
 from pipeline.verify import verify
 

@@ -15,7 +15,7 @@ from pipeline.config import SCREENS, Config, load_screen
 from pipeline.executors import open_executor
 from pipeline.progress import Progress
 from pipeline.report import Summary
-from pipeline.run_record import open_run
+from pipeline.results.run import open_run
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.status import well_states
 from pipeline.storage import Location, open_storage

@@ -12,14 +12,15 @@ import pytest
 from distributed import LocalCluster
 from rich.console import Console
 
-from pipeline import flow, ledger, measure, open_cells, open_profiles
+from pipeline import flow, measure, open_cells, open_profiles
 from pipeline.config import Config
 from pipeline.errors import AccessDenied, ConfigError, EngineError, SettingsDiffer, StorageError
 from pipeline.executors import open_executor
 from pipeline.executors.base import WorkerDied
 from pipeline.progress import Progress
 from pipeline.report import Summary, write_report
-from pipeline.run_record import open_run
+from pipeline.results import ledger
+from pipeline.results.run import open_run
 from pipeline.screen import Plate
 from pipeline.start import start
 from pipeline.status import show_status, well_states
@@ -119,8 +120,8 @@ def test_a_run_that_was_killed_goes_on_and_leaves_the_same_bytes(
     before = {
         (plate, well): here.storage.get(entry.key)
         for plate in here.plates
-        for well in ledger.finished_wells(here.storage, here.settings12, plate)
-        for entry in here.storage.entries(f"ledger/{here.settings12}/{plate.key}/{well}.")
+        for well in ledger.listed_wells(here.storage, here.measuring12, plate)
+        for entry in here.storage.entries(f"ledger/{here.measuring12}/{plate.key}/{well}.")
     }
     assert 2 <= len(before) < 8
 
@@ -206,7 +207,7 @@ def test_what_is_not_the_wells_fault_leaves_it_open(finished: Config) -> None:
     plate = Plate("2026_01_05_Simulated", "SIM00101")
     for error in (StorageError("slow down", retry=True), AccessDenied("no"), EngineError("does not start")):
         assert not measure.set_aside(here, plate, "C03", error)
-    assert not ledger.is_finished(here.storage, here.settings12, plate, "C03")
+    assert not ledger.is_finished(here.storage, here.measuring12, plate, "C03")
 
 
 def test_a_well_that_keeps_killing_its_worker_is_set_aside_by_name(

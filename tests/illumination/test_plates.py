@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from pipeline import illumination
 from pipeline.config import Config
 from pipeline.errors import ConfigError, CppipeError, ImageError, Incomplete
 from pipeline.illumination import PartialSum, finish
-from pipeline.plan import make_plan, write_plan
-from pipeline.run_record import Run, make_record, open_run, write_record
+from pipeline.plan import make_plan
+from pipeline.results.plan import write_plan
+from pipeline.results.run import Run, make_record, open_run, write_record
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
 
@@ -95,7 +97,6 @@ class Gallery:
             engine="none",
             inputs=inputs or ("IllumDNA", "IllumER", "OrigDNA", "OrigER"),
             schema="",
-            plates=plan.plate_list,
         )
         write_record(storage, config, text, record)
         return open_run(results)
@@ -115,7 +116,7 @@ def gallery(tmp_path) -> Gallery:
 
 
 def compute(run: Run, size: int = 2) -> dict:
-    wells = [well for group in illumination.groups(run, PLATE, WELLS) for well in group]
+    wells = [well for group in illumination.groups(run, PLATE) for well in group]
     for start in range(0, len(wells), size):
         illumination.sum_wells(run.storage.location, *PLATE, wells[start], wells[start : start + size])
     return illumination.finish_plate(run.storage.location, *PLATE)
@@ -132,7 +133,10 @@ def test_a_plates_functions_are_computed_from_all_its_sites(gallery):
     assert list(functions) == ["IllumDNA", "IllumER"]
     for channel in ("DNA", "ER"):
         np.testing.assert_array_equal(functions[f"Illum{channel}"], gallery.expected(channel))
-    assert record_of(run) == {"images": {"IllumDNA": 6, "IllumER": 6}, "left_out": []}
+    record = record_of(run)
+    assert (record["images"], record["left_out"]) == ({"IllumDNA": 6, "IllumER": 6}, [])
+    for function, md5 in record["functions"].items():
+        assert run.storage.stat(f"illumination/Batch1/P1/P1_{function}.npy").etag == md5
     assert "illumination/Batch1/P1/P1_IllumDNA.npy" in {entry.key for entry in run.storage.entries("illumination/")}
 
 
@@ -155,7 +159,7 @@ def test_the_same_bytes_come_from_any_grouping_and_a_second_run_changes_nothing(
         illumination.sum_wells(one.storage.location, *PLATE, WELLS[start], WELLS[start : start + 2])
     illumination.finish_plate(one.storage.location, *PLATE)
     assert everything(one) == before
-    assert illumination.groups(one, PLATE, WELLS) == []  # what is finished is not asked for again
+    assert illumination.groups(one, PLATE) == []  # what is finished is not asked for again
 
 
 def test_bad_images_are_left_out_and_listed_and_their_sites_other_channels_used(gallery):
@@ -218,7 +222,7 @@ def test_published_functions_are_used_as_float32_and_nothing_is_computed(gallery
     gallery.publish("IllumDNA", published)
     gallery.publish("IllumER", published * 2)
     run = gallery.run()
-    assert illumination.groups(run, PLATE, WELLS) == []
+    assert illumination.groups(run, PLATE) == []
     functions = illumination.functions(run, PLATE)
     assert functions["IllumER"].dtype == np.float32
     np.testing.assert_array_equal(functions["IllumER"], (published * 2).astype(np.float32))
@@ -244,7 +248,7 @@ def test_compute_ignores_what_is_published(gallery):
 def test_gallery_without_a_published_function_is_refused_by_name(gallery):
     gallery.publish("IllumDNA", np.full(SHAPE, 2.0))
     with pytest.raises(ConfigError, match=r"Plate Batch1/P1 has no published illumination function for IllumER"):
-        illumination.groups(gallery.run("gallery"), PLATE, WELLS)
+        illumination.groups(gallery.run("gallery"), PLATE)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +279,7 @@ def test_a_published_function_that_changed_since_the_plan_is_refused(gallery):
 
 def test_none_is_one_where_images_are_divided_and_zero_where_it_is_subtracted(gallery):
     run = gallery.run("none", apply(DNA="Divide", ER="Subtract"))
-    assert illumination.groups(run, PLATE, WELLS) == []
+    assert illumination.groups(run, PLATE) == []
     functions = illumination.functions(run, PLATE)
     np.testing.assert_array_equal(functions["IllumDNA"], np.ones(SHAPE, np.float32))
     np.testing.assert_array_equal(functions["IllumER"], np.zeros(SHAPE, np.float32))
@@ -284,12 +288,12 @@ def test_none_is_one_where_images_are_divided_and_zero_where_it_is_subtracted(ga
 def test_none_is_refused_where_nothing_is_neutral(gallery):
     twice = apply(DNA="Divide", ER="Divide") + apply(DNA="Subtract").partition("wants_pause:False]\n")[2]
     with pytest.raises(CppipeError, match="no neutral value for IllumDNA"):
-        illumination.groups(gallery.run("none", twice), PLATE, WELLS)
+        illumination.groups(gallery.run("none", twice), PLATE)
 
 
 def test_a_pipeline_that_takes_no_function_is_given_none(gallery):
     run = gallery.run(inputs=("OrigDNA", "OrigER"))
-    assert illumination.groups(run, PLATE, WELLS) == []
+    assert illumination.groups(run, PLATE) == []
     assert illumination.functions(run, PLATE) == {}
 
 
@@ -297,17 +301,15 @@ def test_a_plate_of_which_nothing_can_be_read_has_nothing_to_sum(gallery):
     for channel, well, site in gallery.pixels:
         gallery.path(channel, well, site).write_bytes(b"")
     run = gallery.run()
-    assert illumination.groups(run, PLATE, WELLS) == []
+    assert illumination.groups(run, PLATE) == []
     with pytest.raises(ImageError, match="no image that can be read"):
         illumination.functions(run, PLATE)
 
 
-def test_groups_hold_every_well_once_in_order(gallery):
+def test_groups_hold_every_well_once_in_order(gallery, monkeypatch):
     run = gallery.run()
-    wells = [f"A{number:02d}" for number in range(1, 31)]
-    groups = illumination.groups(run, PLATE, wells)
-    assert [well for group in groups for well in group] == wells
-    assert [len(group) for group in groups] == [12, 12, 6]
+    monkeypatch.setattr(illumination.sums, "WELLS_PER_TASK", 2)
+    assert illumination.groups(run, PLATE) == [["A01", "A02"], ["B01"]]
 
 
 def test_functions_cannot_be_written_to(gallery):
@@ -321,3 +323,31 @@ def test_the_stored_function_is_a_plain_npy_of_float32(gallery):
     compute(run)
     stored = np.load(io.BytesIO(run.storage.get("illumination/Batch1/P1/P1_IllumER.npy")))
     assert (stored.dtype, stored.shape) == (np.float32, SHAPE)
+
+
+def test_a_function_that_is_put_right_at_the_same_place_is_read_anew_by_a_worker_that_lives_on(gallery):
+    run = gallery.run()
+    compute(run)
+    before = illumination.functions(run, PLATE)["IllumDNA"]
+    for (channel, well, site), pixels in gallery.pixels.items():
+        tifffile.imwrite(gallery.path(channel, well, site), pixels[::-1], compression="lzw")
+    shutil.rmtree(run.storage.root)
+    again = open_storage(run.storage.location)
+    plan = make_plan(run.config)
+    write_plan(plan, again)
+    write_record(again, run.config, run.cppipe, run.record)
+    run = open_run(run.storage.location)
+    compute(run)
+    after = illumination.functions(run, PLATE)["IllumDNA"]
+    np.testing.assert_allclose(after, before[::-1], rtol=1e-5)
+    assert not np.array_equal(after, before)
+
+
+def test_a_published_function_that_is_replaced_at_the_same_place_is_read_anew(gallery):
+    gallery.publish("IllumDNA", np.full(SHAPE, 2.0))
+    run = gallery.run(inputs=("IllumDNA", "OrigDNA"))
+    assert illumination.functions(run, PLATE)["IllumDNA"][0, 0] == 2
+    gallery.publish("IllumDNA", np.full(SHAPE, 4.0))
+    write_plan(make_plan(run.config), run.storage)
+    assert illumination.functions(open_run(run.storage.location), PLATE)["IllumDNA"][0, 0] == 4
+    assert illumination.digest_of(run, PLATE) != ""

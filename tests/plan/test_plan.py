@@ -10,18 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 
-from pipeline.errors import ConfigError, Conflict, NotFound
+from pipeline.errors import ConfigError, NotFound
 from pipeline.images import read_site
-from pipeline.plan import (
-    make_plan,
-    read_findings,
-    read_plates,
-    read_sites,
-    read_well_sites,
-    read_wells,
-    show,
-    write_plan,
-)
+from pipeline.plan import make_plan, show
+from pipeline.results.plan import read_findings, read_plates, read_sites, read_well_sites, read_wells, write_plan
 from pipeline.screen import Plate
 from pipeline.storage import open_storage
 from tests.plan.conftest import image_name
@@ -267,16 +259,21 @@ def test_the_plan_is_read_back_as_it_was_written(annotated):
     pd.testing.assert_frame_equal(read_findings(storage), plan.findings, check_dtype=False)
 
 
-def test_the_plan_of_a_run_that_began_is_never_replaced(annotated):
-    config = annotated.config()
-    storage, plan = open_storage(config.results), make_plan(config)
-    write_plan(plan, storage)
-    write_plan(plan, storage, is_new=False)
-    planned = read_sites(storage, Plate("B1", "P1"))
-    image(annotated, "P1", image_name("A02", 2, 1)).unlink()
-    with pytest.raises(Conflict, match=r"plan/sites/B1/P1.parquet would change.*Nothing was changed"):
-        write_plan(make_plan(config), storage, is_new=False)
-    pd.testing.assert_frame_equal(read_sites(storage, Plate("B1", "P1")), planned)
+def test_a_plan_keeps_what_was_asked_for_before_beside_the_subset(annotated):
+    first = make_plan(annotated.config(subset={"plates": ["P1"], "wells": ["A01"]}))
+    assert first.chosen == {("B1", "P1", "A01")}
+    both = make_plan(annotated.config(subset={"plates": ["P2"], "wells": ["A02"]}), earlier=first.wells)
+    keys = ["Metadata_Plate", "Metadata_Well"]
+    assert both.wells[keys].to_numpy().tolist() == [["P1", "A01"], ["P2", "A02"]]
+    assert both.sites[keys].drop_duplicates().to_numpy().tolist() == [["P1", "A01"], ["P2", "A02"]]
+    assert both.chosen == {("B1", "P2", "A02")}
+    assert make_plan(annotated.config(), earlier=first.wells).chosen is None
+
+
+def test_the_sites_of_a_plate_are_written_whole_whichever_wells_are_asked_for(annotated):
+    whole, some = make_plan(annotated.config()), make_plan(annotated.config(subset={"wells": ["A01"]}))
+    pd.testing.assert_frame_equal(some.plate_sites, whole.sites)
+    assert set(some.sites["Metadata_Well"]) == {"A01"}
 
 
 def test_the_same_screen_gives_the_same_bytes(annotated, tmp_path):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pipeline.plan import make_plan, read_wells, write_plan
+from pipeline.plan import make_plan
+from pipeline.results.plan import read_wells, write_plan
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.storage import open_storage
 from tests.plan.conftest import FOLDER, image_name

@@ -10,12 +10,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cells, ledger, profiles
+from pipeline import cells, profiles
 from pipeline.config import Config
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.errors import Incomplete, NotFound
-from pipeline.plan import Plan, write_plan
-from pipeline.run_record import Run, make_record, open_run, write_record
+from pipeline.plan import Plan
+from pipeline.results import ledger
+from pipeline.results.plan import write_plan
+from pipeline.results.run import Run, make_record, open_run, write_record
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
 
@@ -46,6 +48,7 @@ class Built:
     ) -> None:
         self.location = Location(url=str(folder / "results"))
         self.storage = open_storage(self.location)
+        folder.mkdir(exist_ok=True)
         (folder / "a.cppipe").write_text("nothing")
         config = Config.model_validate(
             {
@@ -61,13 +64,12 @@ class Built:
         wells["Metadata_broad_sample"] = [f"S{number % 5}" for number in range(len(wells))]
         wells["Metadata_control_type"] = ["negcon" if well in negcon else "" for well in wells["Metadata_Well"]]
         wells["sites"] = [0 if well == NOT_IMAGED else 2 for well in wells["Metadata_Well"]]
+        wells["excluded"] = ""
         table = pd.DataFrame(plates, columns=["Metadata_Batch", "Metadata_Plate"])
         sites = wells[wells["sites"] > 0].drop(columns="sites").assign(Metadata_Site=1)
-        write_plan(Plan(sites, wells.sample(frac=1, random_state=0), table, pd.DataFrame()), self.storage)
+        write_plan(Plan(sites, wells.sample(frac=1, random_state=0), table, pd.DataFrame(), sites), self.storage)
         cells.write_schema(self.storage, SCHEMA)
-        write_record(
-            self.storage, config, "nothing", make_record(config, engine="", inputs=(), schema="", plates=plates)
-        )
+        write_record(self.storage, config, "nothing", make_record(config, engine="", inputs=(), schema=""))
         for plate in plates:
             cells.create_plate(self.storage, plate, WELLS, SCHEMA)
             self.entries = [self._measure(plate, well) for well in WELLS if well != NOT_IMAGED]
@@ -270,9 +272,24 @@ def test_a_plate_that_is_not_published_is_not_profiled(tmp_path):
     built = Built(tmp_path, PLATES[:2], published=PLATES[:1])
     with pytest.raises(Incomplete, match="B1/P2 is not published"):
         profiles.profile_plate(built.location, *PLATES[1])
-    profiles.profile_plate(built.location, *PLATES[0])
-    with pytest.raises(Incomplete, match="B1/P2 is not profiled yet"):
+    with pytest.raises(Incomplete, match="No plate of B1 is profiled yet"):
         profiles.select_batch(built.location, "B1")
+
+
+def test_a_batch_is_selected_over_the_plates_that_are_profiled_and_again_when_others_follow(tmp_path):
+    built = Built(tmp_path, PLATES[:2], published=PLATES[:1])
+    profiles.profile_plate(built.location, *PLATES[0])
+    profiles.select_batch(built.location, "B1")
+    assert profiles.batch_standing(built.run, "B1").is_current
+    assert json.loads(built.storage.get("profiles/B1/selection.json"))["inputs"]["profiles"].keys() == {"P1"}
+    cells.publish_plate(built.storage, PLATES[1], built.entries)
+    profiles.profile_plate(built.location, *PLATES[1])
+    assert profiles.batch_standing(built.run, "B1").why == "profiles.P2 is new"
+    profiles.select_batch(built.location, "B1")
+    whole = Built(tmp_path / "whole", PLATES[:2])
+    whole.profile_all()
+    profiles.select_batch(whole.location, "B1")
+    assert built.bytes() == whole.bytes()
 
 
 def test_a_lost_shard_stops_the_profile_by_name(tmp_path):

@@ -39,9 +39,9 @@ def run(tmp_path, monkeypatch):
             scores=SimpleNamespace(mode="correct", seed=0, steps=()), screen=Screen(name="small", channels={1: "DNA"})
         ),
         profiles=profiles,
+        wells=profiles.filter(like="Metadata"),
     )
     monkeypatch.setattr(stage, "open_run", lambda _: run)
-    monkeypatch.setattr(stage, "read_wells", lambda _: profiles.filter(like="Metadata"))
     return run
 
 
@@ -85,10 +85,8 @@ def test_steps_before_the_scores_see_what_they_learn_from_and_stand_in_the_table
     assert set(stored["steps"]) == {"centre_positions, clip"}
 
 
-def test_without_negative_controls_there_is_nothing_to_score(run, monkeypatch):
-    monkeypatch.setattr(
-        stage, "read_wells", lambda _: run.profiles.filter(like="Metadata").assign(Metadata_control_type="")
-    )
+def test_without_negative_controls_there_is_nothing_to_score(run):
+    run.wells = run.wells.assign(Metadata_control_type="")
     assert stage.units(run, "detection") == {}
 
 
@@ -109,10 +107,8 @@ def test_secondary_plates_are_conditions_of_their_own_in_a_run_too(run):
     assert set(wells["variant"]) == {"secondary"}
 
 
-def test_other_condition_columns_of_a_screen_keep_its_doses_apart(run, monkeypatch):
-    wells = run.profiles.filter(like="Metadata")
-    wells = wells.assign(Metadata_dose=wells["Metadata_Plate"].str[-1])
-    monkeypatch.setattr(stage, "read_wells", lambda _: wells)
+def test_other_condition_columns_of_a_screen_keep_its_doses_apart(run):
+    run.wells = run.wells.assign(Metadata_dose=run.wells["Metadata_Plate"].str[-1])
     run.config.screen = Screen(
         name="small", channels={1: "DNA"}, condition=("modality", "cell_type", "timepoint", "dose")
     )

@@ -1,4 +1,4 @@
-"""The plan in a run's results: written once, read back by every stage.
+"""The plan in a root of results: written by every call of `run` that finds it changed, read back by every stage.
 
 plan/sites/<batch>/<plate>.parquet   plan/wells.parquet   plan/plates.parquet   plan/findings.parquet
 """
@@ -6,18 +6,21 @@ plan/sites/<batch>/<plate>.parquet   plan/wells.parquet   plan/plates.parquet   
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.errors import Conflict, NotFound
+from pipeline.errors import NotFound
 from pipeline.images import ImageFile, planned_files
-from pipeline.plan.gallery import TEXT
-from pipeline.plan.plan import KEYS, Plan
 from pipeline.screen import Plate
 from pipeline.storage import Storage
-from pipeline.tables import decode_arrow, encode_table
+from pipeline.tables import TEXT, decode_arrow, encode_table
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+
+KEYS = ["Metadata_Batch", "Metadata_Plate"]
 
 
 class SitePlan(NamedTuple):
@@ -33,37 +36,39 @@ class SitePlan(NamedTuple):
         return {name: self.images.get(name) for name in names}
 
 
-def write_plan(plan: Plan, storage: Storage, *, is_new: bool = True) -> None:
-    """Write all tables. The same plan gives the same bytes.
-
-    With `is_new` false, nothing is written: a run goes by the plan it began with. Raises `Conflict`, naming a plate,
-    where this plan is another one.
-    """
-    sites = dict(list(plan.sites.groupby(KEYS, sort=False)))
-    tables = {sites_key(plate): sites.get(plate, plan.sites.iloc[:0]) for plate in plan.plate_list}
+def write_plan(plan: Plan, storage: Storage) -> None:
+    """Write all tables that are not there already with the same content. The same plan gives the same bytes."""
+    sites = dict(list(plan.plate_sites.groupby(KEYS, sort=False)))
+    tables = {sites_key(plate): sites.get(plate, plan.plate_sites.iloc[:0]) for plate in plan.plate_list}
     tables |= {f"plan/{name}.parquet": getattr(plan, name) for name in ("wells", "plates", "findings")}
     for key, table in tables.items():
         data = encode_table(table)
-        if is_new:
+        if not _holds(storage, key, data):
             storage.put(key, data)
-        elif storage.get(key) != data:
-            raise Conflict(
-                f"{storage.location} holds a run that was planned from other images or tables ({key} would change). "
-                "Nothing was changed. `run` goes on by its plan; for what is there now, give `results` another place."
-            )
+
+
+def _holds(storage: Storage, key: str, data: bytes) -> bool:
+    try:
+        return storage.get(key) == data
+    except NotFound:
+        return False
 
 
 def read_sites(storage: Storage, plate: Plate) -> pd.DataFrame:
-    """The site table of one plate; see `Plan.sites`."""
+    """The site table of one plate, of all its wells that have images; see `Plan.plate_sites`."""
     return _frame(_read(storage, sites_key(plate)), "Size_")
 
 
 def read_well_sites(storage: Storage, plate: Plate, well: str) -> list[SitePlan]:
     """The sites of one well, in order."""
     table = _read(storage, sites_key(plate))
-    rows = table.filter(pa.compute.equal(table["Metadata_Well"], well)).to_pylist()
-    names = [name.removeprefix("Key_") for name in table.column_names if name.startswith("Key_")]
-    return [SitePlan(plate, well, row["Metadata_Site"], planned_files(row, names)) for row in rows]
+    return site_plans(plate, well, table.filter(pa.compute.equal(table["Metadata_Well"], well)).to_pylist())
+
+
+def site_plans(plate: Plate, well: str, rows: list[dict[Any, Any]]) -> list[SitePlan]:
+    """The rows of one well of a site table."""
+    names = [str(name).removeprefix("Key_") for name in rows[0] if str(name).startswith("Key_")] if rows else []
+    return [SitePlan(plate, well, int(row["Metadata_Site"]), planned_files(row, names)) for row in rows]
 
 
 def read_wells(storage: Storage) -> pd.DataFrame:

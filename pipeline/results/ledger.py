@@ -1,24 +1,24 @@
 """What is done: one small object per finished well. Its existence is what makes a well done.
 
-    ledger/<settings12>/<batch>/<plate>/<well>.<input12>.json
+    ledger/<measuring12>/<batch>/<plate>/<well>.<input12>.json
 
-An entry says nothing of time, host or attempt, so that two workers that measured the same well write the same bytes.
-Those go to the log, one object per attempt: log/<batch>/<plate>/<well>.<attempt>.json
+`measuring12` names how the cells of the root are measured, `input12` the images that the well was measured from. An
+entry says nothing of time, host or attempt, so that two workers that measured the same well write the same bytes. Those
+go to the log, one object per attempt: log/<batch>/<plate>/<well>.<attempt>.json
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from pipeline.errors import Conflict
-from pipeline.run_record import RECORD
 from pipeline.screen import Plate
 from pipeline.storage import Storage
 
-State = Literal["measured", "no_cells", "failed", "not_imaged", "excluded"]
+State = Literal["measured", "no_cells", "failed"]
 
 
 class FailedSite(TypedDict):
@@ -27,8 +27,16 @@ class FailedSite(TypedDict):
     reason: str
 
 
+class Listed(NamedTuple):
+    """One entry as a listing has it. `input12`: of the well's images; `md5`: of the entry's bytes."""
+
+    input12: str
+    md5: str | None
+
+
 class Entry(TypedDict):
-    """One well. `stored` and `content`: SHA-256 of the shard's bytes and of its numbers."""
+    """One well. `stored` and `content`: SHA-256 of the shard's bytes and of its numbers; `illumination`: of the
+    functions that its images were corrected by, "" where there are none."""
 
     batch: str
     plate: str
@@ -45,6 +53,7 @@ class Entry(TypedDict):
     content: str | None
     size: int
     input: str
+    illumination: str
 
 
 def empty_entry(plate: Plate, well: str, digest: str) -> Entry:
@@ -65,6 +74,7 @@ def empty_entry(plate: Plate, well: str, digest: str) -> Entry:
         "content": None,
         "size": 0,
         "input": digest,
+        "illumination": "",
     }
 
 
@@ -74,34 +84,50 @@ def why(entry: Entry) -> str:
     return "; ".join(part for part in (entry["reason"], sites) if part)
 
 
-def write_entry(storage: Storage, settings12: str, entry: Entry) -> None:
+def write_entry(storage: Storage, measuring12: str, entry: Entry) -> None:
     """Make a well done. Writing the same entry twice is harmless; another one raises `Conflict`."""
     plate = Plate(entry["batch"], entry["plate"])
-    key = f"{_folder(settings12, plate)}{entry['well']}.{entry['input'][:12]}.json"
-    data = json.dumps(entry, sort_keys=True).encode()
+    key = f"{_folder(measuring12, plate)}{entry['well']}.{entry['input'][:12]}.json"
+    data = encode(entry)
     if not storage.put_if_absent(key, data) and storage.get(key) != data:
         raise Conflict(f"{plate} {entry['well']} is in the ledger with another result ({key}); nothing was changed")
 
 
-def finished_wells(storage: Storage, settings12: str, plate: Plate) -> set[str]:
-    """Wells of a plate that have an entry, by one listing."""
-    return {found.key.rpartition("/")[2].partition(".")[0] for found in _listed(storage, settings12, plate)}
+def encode(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True).encode()
 
 
-def read_entries(storage: Storage, plate: Plate, settings12: str | None = None) -> list[Entry]:
+def remove_entry(storage: Storage, measuring12: str, plate: Plate, well: str) -> bool:
+    """Open a well again, so that the next `run` measures it; whether it was done."""
+    keys = [found.key for found in storage.entries(f"{_folder(measuring12, plate)}{well}.")]
+    for key in keys:
+        storage.remove(key)
+    return bool(keys)
+
+
+def listed_wells(storage: Storage, measuring12: str, plate: Plate) -> dict[str, Listed]:
+    """The wells of a plate that have an entry, by one listing."""
+    found = {}
+    for entry in storage.entries(_folder(measuring12, plate), checksums=True):
+        well, input12, _ = entry.key.rpartition("/")[2].split(".")
+        found[well] = Listed(input12, entry.etag)
+    return found
+
+
+def read_entries(storage: Storage, plate: Plate, measuring12: str | None = None) -> list[Entry]:
     """All entries of a plate, in order of their wells' names."""
-    settings12 = settings12 or json.loads(storage.get(RECORD))["digest"][:12]
-    keys = [found.key for found in _listed(storage, settings12, plate)]
+    measuring12 = measuring12 or json.loads(storage.get("run.json"))["digest"][:12]
+    keys = [found.key for found in storage.entries(_folder(measuring12, plate))]
     with ThreadPoolExecutor(16) as pool:
         return [json.loads(data) for data in pool.map(storage.get, keys)]
 
 
-def is_finished(storage: Storage, settings12: str, plate: Plate, well: str) -> bool:
-    return read_entry(storage, settings12, plate, well) is not None
+def is_finished(storage: Storage, measuring12: str, plate: Plate, well: str) -> bool:
+    return read_entry(storage, measuring12, plate, well) is not None
 
 
-def read_entry(storage: Storage, settings12: str, plate: Plate, well: str) -> Entry | None:
-    for found in storage.entries(f"{_folder(settings12, plate)}{well}."):
+def read_entry(storage: Storage, measuring12: str, plate: Plate, well: str) -> Entry | None:
+    for found in storage.entries(f"{_folder(measuring12, plate)}{well}."):
         return json.loads(storage.get(found.key))
     return None
 
@@ -117,9 +143,5 @@ def read_attempts(storage: Storage) -> list[dict[str, Any]]:
         return [json.loads(data) for data in pool.map(storage.get, keys)]
 
 
-def _listed(storage: Storage, settings12: str, plate: Plate) -> Iterable[Any]:
-    return storage.entries(_folder(settings12, plate))
-
-
-def _folder(settings12: str, plate: Plate) -> str:
-    return f"ledger/{settings12}/{plate.key}/"
+def _folder(measuring12: str, plate: Plate) -> str:
+    return f"ledger/{measuring12}/{plate.key}/"

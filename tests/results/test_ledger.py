@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ledger
 from pipeline.errors import Conflict
+from pipeline.results import ledger
 from pipeline.screen import Plate
 from pipeline.storage import Storage, open_storage
 
@@ -27,9 +27,9 @@ def entry(well: str = "A01", **changes: object) -> ledger.Entry:
 def test_an_entry_makes_its_well_finished(storage: Storage) -> None:
     ledger.write_entry(storage, RUN, entry("A01"))
     ledger.write_entry(storage, RUN, entry("A10"))
-    assert ledger.finished_wells(storage, RUN, PLATE) == {"A01", "A10"}
-    assert ledger.finished_wells(storage, "another-run", PLATE) == set()
-    assert ledger.finished_wells(storage, RUN, Plate("B2", "P1")) == set()
+    assert set(ledger.listed_wells(storage, RUN, PLATE)) == {"A01", "A10"}
+    assert ledger.listed_wells(storage, "another-run", PLATE) == {}
+    assert ledger.listed_wells(storage, RUN, Plate("B2", "P1")) == {}
     assert ledger.is_finished(storage, RUN, PLATE, "A01")
     assert not ledger.is_finished(storage, RUN, PLATE, "A1")
 

@@ -1,0 +1,101 @@
+"""Which results are current, stale (because of what) or missing; and so what `run` would do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cells.layout import publication_key
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.flow import flow
+from pipeline.profiles.stage import record_key, selection_key
+from pipeline.progress import Progress
+from pipeline.results.overlay import Overlay
+from pipeline.results.records import read_record
+from pipeline.results.run import Run
+from pipeline.scores.stage import table_key
+from pipeline.start import start
+from pipeline.steps import Step
+from pipeline.storage import open_storage
+
+#: stage -> what one of its results is, in the order of the flow
+STAGES = {
+    "illuminate": "parts of illumination",
+    "smooth": "illumination functions of plates",
+    "measure": "wells",
+    "publish": "published plates",
+    "profile": "profiles of plates",
+    "select": "feature selections of batches",
+    "score": "scores of conditions",
+    "compare": "comparison of the modes",
+}
+#: reasons that are written out; the rest are counted
+SHOWN = 10
+
+
+def todo(config: Config, progress: Progress) -> list[Step]:
+    """What `run` would do with this config now: the steps, each with the standing of what it makes. Writes nothing."""
+    return flow(start(config, progress, through=lambda location: Overlay(open_storage(location))))
+
+
+def show_todo(steps: list[Step], console: Console) -> None:
+    if not steps:
+        console.print("Everything is current; `run` would do nothing.")
+        return
+    found = Counter(_stage(step) for step in steps)
+    console.print(
+        "`run` would make "
+        + ", ".join(f"{found[stage]:,} {what}" for stage, what in STAGES.items() if found[stage])
+        + "."
+    )
+    _show_reasons(steps, console)
+
+
+def show_standings(run: Run, console: Console) -> None:
+    """Of every stage, how many results are stale or missing, and why. What is not named is current."""
+    steps = flow(run)
+    if not steps:
+        console.print("Every result is current.")
+        return
+    table = Table()
+    for name in ("result", "stale", "missing"):
+        table.add_column(name, justify="left" if name == "result" else "right")
+    for stage, what in STAGES.items():
+        states = Counter(step.standing.state for step in steps if _stage(step) == stage)
+        if states:
+            table.add_row(what, *(f"{states[state]:,}" if states[state] else "" for state in ("stale", "missing")))
+    console.print(table)
+    _show_reasons(steps, console)
+
+
+def made_from(run: Run, result: str) -> dict[str, Any]:
+    """The records of a plate ("batch/plate"), of a batch, or of a score, by their keys.
+
+    Raises `ConfigError` where there is no such result.
+    """
+    keys = [table_key(result), selection_key(result)]
+    for plate in run.plates:
+        if result in (plate.key, plate.plate):
+            keys += [publication_key(plate), record_key(plate)]
+    found = {key: record for key in keys if (record := read_record(run.storage, key)) is not None}
+    if not found:
+        names = [*dict.fromkeys(plate.batch for plate in run.plates), *(plate.key for plate in run.plates[:5])]
+        raise ConfigError(f"There is no result {result!r} at {run.storage.location}. There are {', '.join(names)}, ...")
+    return {key: record["inputs"] for key, record in found.items()}
+
+
+def _show_reasons(steps: Iterable[Step], console: Console) -> None:
+    stale = [step for step in steps if step.standing.state == "stale" and "comes before it" not in step.standing.why]
+    for step in stale[:SHOWN]:
+        console.print(f"{step.task.key} is stale: {step.standing.why}", highlight=False, soft_wrap=True)
+    if len(stale) > SHOWN:
+        console.print(f"... and {len(stale) - SHOWN} more")
+
+
+def _stage(step: Step) -> str:
+    return step.task.key.partition("/")[0]
