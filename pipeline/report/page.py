@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from pipeline import cells, ledger, scores
+from pipeline import __version__, cells, ledger, scores
 from pipeline.errors import NotFound
 from pipeline.measure.preview import decode_preview
 from pipeline.plan import read_findings
@@ -34,13 +34,14 @@ STRONGEST = 3
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. `wells`: state -> count; `failures`: task -> reason."""
+    """What a run came to. `wells`: state -> count; `failures`: task -> reason; `version`: the project's."""
 
     results: str
     wells: dict[str, int]
     cells: int
     failed_sites: int
     failures: dict[str, str] = field(default_factory=dict)
+    version: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -91,6 +92,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         cells=int(wells["n_cells"].sum()),
         failed_sites=int((wells["sites"] - wells["sites_used"])[wells["state"] != "waiting"].clip(lower=0).sum()),
         failures=dict(failures),
+        version=__version__,
     )
     tables = scores.open_all(run.storage.location)
     templates = jinja2.Environment(
