@@ -20,6 +20,9 @@ from pipeline.cli import app
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKEFILE = (ROOT / "Makefile").read_text()
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT)) for folder in ("", "docs", "infra") for path in (ROOT / folder).glob("*.md")
+)
 LOCKS = sorted(ROOT.glob("requirements*.txt"))
 
 #: runs in CellProfiler's interpreter, with the libraries of its own lock files
@@ -133,7 +136,7 @@ def test_the_notice_names_where_all_shipped_data_come_from() -> None:
     assert unnamed == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_and_targets_in_a_document_exist(document: str) -> None:
     text = (ROOT / document).read_text()
     targets = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, flags=re.MULTILINE))
