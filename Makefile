@@ -8,6 +8,11 @@ ENGINE ?= native
 CLUSTER ?= local
 RUN := .venv/bin/python -m pipeline
 
+# The version whose numbers the engines give, and how lock files are made.
+CELLPROFILER := 4.2.8
+UPGRADE ?= --upgrade
+COMPILE := .venv/bin/uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-annotate
+
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | while IFS='|' read -r name text; \
 	do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -39,9 +44,13 @@ bench: setup ## time the engines, the scores and the overheads, side by side
 notebook: setup ## open the notebooks in JupyterLab (run `make dry-run` first)
 	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks
 
-lock: .venv/.ready ## resolve the dependencies anew (hashes, no addresses)
-	.venv/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate --all-extras pyproject.toml -o requirements.txt
-	.venv/bin/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header --no-annotate -c requirements.txt pyproject.toml -o requirements-worker.txt
+lock: .venv/.ready ## resolve all dependencies anew (hashes, no addresses); UPGRADE= changes only what has to
+	$(COMPILE) $(UPGRADE) --universal --all-extras pyproject.toml -o requirements.txt
+	$(COMPILE) --universal -c requirements.txt pyproject.toml -o requirements-worker.txt
+	echo uv | $(COMPILE) --universal -c requirements.txt - -o requirements-uv.txt
+	$(COMPILE) $(UPGRADE) --only-binary :all: infra/cellprofiler.in -o requirements-cellprofiler.txt
+	printf '%s\n' {cellprofiler,cellprofiler-core}==$(CELLPROFILER) | \
+	$(COMPILE) --no-deps --only-binary :all: - -o requirements-cellprofiler-nodeps.txt
 
 clean: ## remove the environments, the dry run and all caches
 	rm -rf .venv .venv-cellprofiler dry-run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
@@ -58,7 +67,7 @@ clean: ## remove the environments, the dry run and all caches
 	@touch $@
 
 .venv-cellprofiler/.ready: .venv/.ready requirements-cellprofiler.txt requirements-cellprofiler-nodeps.txt
-	@echo "Setting up .venv-cellprofiler: CellProfiler 4.2.8, which needs Python 3.11 and libraries of its own"
+	@echo "Setting up .venv-cellprofiler: CellProfiler $(CELLPROFILER), which needs Python 3.11 and libraries of its own"
 	@.venv/bin/uv venv -q --clear --python 3.11 .venv-cellprofiler || \
 	{ echo "No Python 3.11 was found or could be fetched. Install it (Debian: apt install python3.11-venv; conda: conda create -n py311 python=3.11) and put it on the PATH."; exit 2; }
 	.venv/bin/uv pip install --python .venv-cellprofiler/bin/python --require-hashes -r requirements-cellprofiler.txt

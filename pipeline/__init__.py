@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pipeline.profiles import open_profiles
     from pipeline.scores import open_scores
 
+#: the project's version, written here and nowhere else: packaging, `--version` and records read it
+__version__ = "0.1.0"
+
 #: public name -> where it lives; imported when first used, because a notebook needs no Dask and a worker no report
 _HOMES = {
     "cells_frame": "pipeline.cells",

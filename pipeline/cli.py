@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pipeline import __version__
 from pipeline.errors import PipelineError, Refused
 from pipeline.screen import well_name, well_position
 
@@ -37,6 +38,21 @@ SCORES = (
 )
 STEPS = "Of: clip, centre_positions, sphere."
 EngineKind = Annotated[str | None, typer.Option("--engine", help="Engine: cellprofiler or native.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline import __version__
 from pipeline.config import Config
 from pipeline.engines import open_engine
 from pipeline.engines.parity import compare, is_equal
@@ -60,7 +61,7 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
                 continue
             images[name] = hashlib.sha256(b"".join(given[key].tobytes() for key in sorted(given))).hexdigest()
             compared.append(compare(ours, theirs).assign(site=name, equal=lambda rows: _is_equal_by_row(rows)))
-        versions = {"native": native.version, "cellprofiler": reference.version}
+        versions = {"pipeline": __version__, "native": native.version, "cellprofiler": reference.version}
     if not compared:
         raise ConfigError(f"No site could be compared: {left_out}")
 

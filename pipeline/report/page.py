@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from pipeline import cells, scores
+from pipeline import __version__, cells, scores
 from pipeline.config import digest
 from pipeline.errors import NotFound
 from pipeline.measure.preview import decode_preview
@@ -38,13 +38,14 @@ STRONGEST = 3
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. `wells`: state -> count; `failures`: task -> reason."""
+    """What a run came to. `wells`: state -> count; `failures`: task -> reason; `version`: the project's."""
 
     results: str
     wells: dict[str, int]
     cells: int
     failed_sites: int
     failures: dict[str, str] = field(default_factory=dict)
+    version: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -111,6 +112,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         cells=int(wells["n_cells"].sum()),
         failed_sites=int((wells["sites"] - wells["sites_used"])[wells["state"] != "waiting"].clip(lower=0).sum()),
         failures=dict(failures),
+        version=__version__,
     )
     tables = scores.run_tables(run)
     templates = jinja2.Environment(

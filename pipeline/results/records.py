@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline import __version__
 from pipeline.errors import NotFound
 from pipeline.storage import Storage
 
@@ -91,8 +92,8 @@ def begin(storage: Storage, key: str) -> None:
 
 
 def finish(storage: Storage, key: str, inputs: Mapping[str, Any], **about: Any) -> dict[str, Any]:
-    """Write the record of a result that is whole."""
-    record = {"inputs": dict(inputs), **about}
+    """Write the record of a result that is whole; `version` says which version of the project made it."""
+    record = {"version": __version__, "inputs": dict(inputs), **about}
     storage.put(key, encode(record))
     return record
 

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from pipeline import __version__
 from pipeline.config import Config, differences, digest
 from pipeline.errors import Changed, ConfigError, NotFound, SettingsDiffer
 from pipeline.results.plan import read_plates, read_wells
@@ -65,7 +66,7 @@ def make_record(config: Config, *, engine: str, inputs: tuple[str, ...], schema:
     """run.json of a new root. The digest covers all that decides a single cell's number, but for the images."""
     measuring = {**config.measuring(), "engine_version": engine, "schema": schema}
     named = {"layout": LAYOUT_VERSION, "measuring": measuring}
-    return {**named, "digest": digest(named), "inputs": list(inputs)}
+    return {**named, "digest": digest(named), "inputs": list(inputs), "version": __version__}
 
 
 def write_record(storage: Storage, config: Config, cppipe: str, record: dict[str, Any]) -> None:

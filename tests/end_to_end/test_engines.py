@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.errors import CppipeError
 from pipeline.executors import open_executor
 from pipeline.progress import Progress
-from pipeline.report import write_report
+from pipeline.report import read_summary, write_report
 from pipeline.report.certificate import PAGE
 from pipeline.results.run import open_run
 from pipeline.status import well_states
@@ -44,9 +44,13 @@ def test_a_certificate_covers_the_run_it_was_made_for(config: Callable[..., Conf
 
     assert record["sites"] == 2
     assert record["is_equal"], record
+    assert record["versions"]["pipeline"] == pipeline.__version__
     assert "Equal." in here.storage.get(PAGE).decode()
     write_report(here)
-    assert "equal to CellProfiler on 2 sites" in " ".join(here.storage.get("report/index.html").decode().split())
+    page = " ".join(here.storage.get("report/index.html").decode().split())
+    assert "equal to CellProfiler on 2 sites" in page
+    assert f"written by version {pipeline.__version__}" in page
+    assert read_summary(here.storage).version == pipeline.__version__
 
 
 def test_a_site_that_takes_too_long_fails_alone_and_the_run_ends(config: Callable[..., Config], tmp_path: Path) -> None:
