@@ -126,11 +126,15 @@ class Subset(Section):
 
     plates: tuple[str, ...] = Field((), description="Plate names, batch/plate, batches, or groups of the screen.")
     wells: tuple[str, ...] = Field((), description="Wells, e.g. [A01, B07].")
-    sites: tuple[int, ...] = Field((), description="Site numbers, e.g. [1, 2].")
+    sites: tuple[int, ...] = Field(
+        (),
+        description="Site numbers, e.g. [1, 2]. A well measured from some sites is another measuring than the whole.",
+    )
     exclude: dict[str, dict[str, Annotated[str, Field(min_length=1)]]] = Field(
         {},
         description="Wells that are not to be measured, with the reason, by plate (or batch/plate, batch, group): "
-        "{BR00117035: {B07: pipetting failed}}. They stay in the plan and in the ledger, as excluded.",
+        "{BR00117035: {B07: pipetting failed}}. They stay in the plan and the report, as excluded, "
+        "and out of the profiles; their cells stay if there are any.",
     )
 
 
@@ -254,13 +258,14 @@ class Config(Section):
 
     screen: Screen = Field(description="A screen of this project (its name), a screen.yaml, or its keys written here.")
     images: Location = Field(description="Where the images are: a gallery-shaped prefix. Default: the screen's own.")
-    results: Location = Field(description="Where everything goes. One place holds the results of one config.")
+    results: Location = Field(description="Where everything goes. One place holds one screen, measured in one way.")
     subset: Subset = Field(Subset(), description="Less than the whole screen.")
     engine: EngineConfig
     illumination: Literal["auto", "gallery", "compute", "none"] = Field(
         "auto",
         description="`gallery`: the published .npy functions; `compute`: from the images of each plate; `auto`: the "
-        "published ones where a plate has them; `none`: no correction.",
+        "published ones where a plate has them; `none`: no correction. Computing reads every image of a plate, "
+        "also where only some of its wells are asked for.",
     )
     cells: CellsConfig = CellsConfig()
     profiles: ProfilesConfig = ProfilesConfig()
