@@ -30,7 +30,7 @@ class PlateRows:
         self, location: Location, plate: Plate, counts: tuple[int, ...], cells: int, columns: range, token: str
     ) -> None:
         self.location, self.plate, self.counts, self.columns = location, plate, np.array(counts), np.array(columns)
-        self.shape = (len(counts), cells, len(columns))
+        self.shape, self.token = (len(counts), cells, len(columns)), token
         self.name = "cells-" + tokenize(location.url, location.endpoint, plate, counts, cells, columns, token)
 
     def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
@@ -46,7 +46,7 @@ class PlateRows:
         return found[tuple(0 if isinstance(part, int | np.integer) else slice(None) for part in key)]
 
     def _read(self, wells: np.ndarray, cells: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        array = _open(self.location, self.plate, self.shape[0])
+        array = _open(self.location, self.plate, self.shape[0], self.token)
         try:
             return np.asarray(array.oindex[_slice(wells), _slice(cells), _slice(columns)])
         except (ValueError, RuntimeError) as error:
@@ -59,7 +59,8 @@ class PlateRows:
 
 
 @lru_cache(maxsize=256)
-def _open(location: Location, plate: Plate, size: int) -> zarr.Array:
+def _open(location: Location, plate: Plate, size: int, token: str) -> zarr.Array:
+    """`token` names the state of the plate: a process that lives on opens a store that was made anew, anew."""
     # zarr asks for 10 blocks at once, which leaves a distant store idle. Its setting is for the whole process.
     zarr.config.set({"async.concurrency": 64})
     store = open_storage(location).zarr_store(f"{layout.plate_folder(plate)}/features")
