@@ -32,9 +32,9 @@ class SiteCells:
 def assemble_site(site: int, measurements: SiteMeasurements, schema: Schema) -> SiteCells:
     """Join a site's objects to cells by CellProfiler's relations (the `Parent_*` measurements).
 
-    A cell is one object of each compartment, each the child of the others as far as they say; where a primary object
-    has several such children, it goes with the lowest-numbered, and the others are left unmatched. Object sets that
-    are no compartment are not looked at.
+    A cell is one object of each compartment, each the child of the others as far as they say (see `Schema.joins`);
+    where an object could be in several cells, it is in the first, by the number of the primary object and then of the
+    others, which are left unmatched. Values of object sets that are no compartment are not looked at.
 
     Raises `SchemaMismatch` where the features are not the schema's, and `StoreError` where a count or an object number
     is no whole number that float32 can hold.
@@ -76,19 +76,28 @@ def _cells(tables: dict[str, np.ndarray], schema: Schema) -> pd.DataFrame:
     """Object numbers by compartment, one row a cell, then one row for each object that is in none; 0 for no object."""
     names = list(schema.compartments)
     counted = {name: np.arange(1, len(tables[name]) + 1) for name in names}
-    cells = pd.DataFrame({names[0]: counted[names[0]]})
-    for name, parents in schema.joins:
-        objects = {name: counted[name]}
-        for parent in parents:
-            column = tables[name][:, schema.features[name].index(f"Parent_{parent}")]
-            objects[parent] = np.nan_to_num(column).astype(np.int64)
-        cells = cells.merge(pd.DataFrame(objects), on=list(parents))
-    cells = cells[names].sort_values(names).drop_duplicates(names[0])
+    cells = pd.DataFrame()
+    for name, on, adds in schema.joins:
+        columns = {
+            one: counted[name] if one == name else _parents(tables[name], schema.features[name], one)
+            for one in (*on, *adds)
+        }
+        objects = pd.DataFrame(columns)
+        objects = objects[(objects[list(on)] > 0).all(axis=1)]  # an object without that parent is in no cell
+        cells = cells.merge(objects, on=list(on)) if on else objects
+    cells = cells[names].sort_values(names)
+    for name in names:  # an object is in one cell at most, the first that it makes
+        cells = cells.drop_duplicates(name)
     unmatched = [
         pd.DataFrame({name: np.setdiff1d(counted[name], cells[name])}).reindex(columns=names, fill_value=0)
         for name in names
     ]
     return pd.concat([cells, *unmatched], ignore_index=True).astype(np.int64)
+
+
+def _parents(table: np.ndarray, features: tuple[str, ...], parent: str) -> np.ndarray:
+    """Number of the parent of each object, 0 for none."""
+    return np.nan_to_num(table[:, features.index(f"Parent_{parent}")]).astype(np.int64)
 
 
 def _refuse_broken_integers(table: np.ndarray, compartment: str, schema: Schema, where: str) -> None:

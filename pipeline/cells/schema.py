@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,17 @@ import pandas as pd
 from pipeline.cells import layout
 from pipeline.cells.meaning import channels_of, meaning
 from pipeline.errors import ConfigError, SchemaMismatch
+
+
+class Join(NamedTuple):
+    """How the objects of a compartment are joined to those before it: by equal numbers in the object sets `on`.
+
+    `adds`: the object sets whose numbers it brings, itself or its parents.
+    """
+
+    name: str
+    on: tuple[str, ...]
+    adds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -116,26 +127,33 @@ class Schema:
         }
 
     @cached_property
-    def joins(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """How objects become cells: each compartment but the first, after those it names as parents (`Parent_*`)."""
-        primary, *others = self.compartments
-        parents = {
-            name: [parent for parent in self.compartments if parent != name and f"Parent_{parent}" in found]
+    def joins(self) -> tuple[Join, ...]:
+        """How objects become cells: the compartments in an order in which each is related to one before it.
+
+        Two are related where one names the other as its parent (`Parent_*`), in either direction: Cells that come from
+        a filter name no nucleus, and their cytoplasm names both. Only where no compartment names another, a parent
+        that several have in common relates them. CytoTable and pycytominer join by the same relations.
+        """
+        related = {
+            name: {name, *(feature.removeprefix("Parent_") for feature in found if feature.startswith("Parent_"))}
             for name, found in self.features.items()
-            if name != primary
         }
-        orphans = [name for name in others if not parents[name]]
-        if orphans:
-            raise ConfigError(
-                f"cells.compartments: {' and '.join(orphans)} cannot be joined to {primary}: no Parent_ measurement "
-                f"names one of {', '.join(self.compartments)}. The first compartment must be the one that the others "
-                "come from, e.g. Nuclei."
-            )
-        try:
-            order = [name for name in TopologicalSorter(parents).static_order() if name != primary]
-        except CycleError as error:
-            raise ConfigError(f"cells.compartments: {' and '.join(error.args[1])} name each other as parents") from None
-        return tuple((name, tuple(parents[name])) for name in order)
+        first, *waiting = self.compartments
+        joins, known = [Join(first, (), tuple(sorted(related[first])))], set(related[first])
+        while waiting:
+            shared = {name: sorted(known & related[name] & set(self.compartments)) for name in waiting}
+            shared = shared if any(shared.values()) else {name: sorted(known & related[name]) for name in waiting}
+            name = max(waiting, key=lambda name: bool(shared[name]))  # the first that is related
+            if not shared[name]:
+                raise ConfigError(
+                    f"cells.compartments: {' and '.join(waiting)} cannot be joined to {first}: no Parent_ measurement "
+                    f"relates one of {', '.join(self.compartments)} to it. Name the sets that make one cell, first the "
+                    "one that the others come from, e.g. Nuclei."
+                )
+            joins.append(Join(name, tuple(shared[name]), tuple(sorted(related[name] - known))))
+            known |= related[name]
+            waiting.remove(name)
+        return tuple(joins)
 
     @cached_property
     def digest(self) -> str:

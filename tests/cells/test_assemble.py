@@ -99,6 +99,47 @@ def test_compartments_may_be_any_sets_that_descend_from_the_first():
     np.testing.assert_array_equal(found.rows[0, 100:], [20, 1, 2])
 
 
+def filtered(nuclei: int, cells: int, cytoplasm: list[tuple[int, int]]) -> list[tuple[float, ...]]:
+    """Object numbers of each row where the cells come from a filter and name no nucleus; `cytoplasm`: (cell, nucleus).
+
+    So it is in the pipelines of JUMP and of Nature Protocols 2023: FilterObjects relabels CellsIncludingEdges as Cells.
+    """
+    features = {
+        "Nuclei": ("AreaShape_Area", "Parent_NucleiIncludingEdges"),
+        "Cells": ("AreaShape_Area", "Parent_CellsIncludingEdges"),
+        "Cytoplasm": ("AreaShape_Area", "Parent_Cells", "Parent_Nuclei"),
+    }
+    table = Schema.from_features(features, ("Nuclei", "Cells", "Cytoplasm"), 64)
+    values = {
+        "Nuclei": np.column_stack([np.ones(nuclei), np.arange(nuclei) + 11]),
+        "Cells": np.column_stack([np.ones(cells), np.arange(cells) + 21]),
+        "Cytoplasm": np.array([[1.0, *parents] for parents in cytoplasm]).reshape(-1, 3),
+    }
+    objects = {name: ObjectMeasurements(features[name], found) for name, found in values.items()}
+    return numbers(assemble_site(1, SiteMeasurements(objects, {}, {}), table).rows)
+
+
+def test_cells_that_name_no_nucleus_are_joined_by_the_cytoplasm_that_names_both():
+    # Nucleus 2 lost its cell to the filter; cell 1 lies round nucleus 3.
+    assert filtered(3, 2, [(1, 3), (2, 1)]) == [(1, 2, 2), (3, 1, 1), (2, 0, 0)]
+
+
+def test_an_object_is_in_one_cell_at_most():
+    assert filtered(2, 1, [(1, 1), (1, 2)]) == [(1, 1, 1), (2, 0, 0), (0, 0, 2)]
+
+
+def test_compartments_with_nothing_but_a_parent_in_common_are_joined_by_it():
+    features = {"Nuclei": ("AreaShape_Area", "Parent_Seeds"), "Cells": ("AreaShape_Area", "Parent_Seeds")}
+    table = Schema.from_features(features, ("Nuclei", "Cells"), 64)
+    objects = {
+        "Nuclei": ObjectMeasurements(features["Nuclei"], np.array([[1.0, 3], [2, 1], [3, 0]])),
+        "Cells": ObjectMeasurements(features["Cells"], np.array([[10.0, 1], [20, 3], [30, 0]])),
+    }
+    found = assemble_site(1, SiteMeasurements(objects, {}, {}), table)
+    # Both third objects have no seed, which relates them to nothing.
+    assert [row[:2] for row in numbers(np.pad(found.rows, ((0, 0), (0, 1))))] == [(1, 2), (2, 1), (3, 0), (0, 3)]
+
+
 def test_one_compartment_alone_makes_cells():
     table = Schema.from_features(FEATURES, ("Nuclei",), 8)
     assert assemble_site(1, site(1, nuclei=2), table).n_cells == 2
