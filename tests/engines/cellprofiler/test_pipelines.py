@@ -11,9 +11,10 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.cells import Schema, assemble_site
 from pipeline.engines import cppipe, open_engine
 from pipeline.errors import CppipeError, EngineError
-from tests.engines.cppipes import CELLS, NUCLEI, Saved, ask_cellprofiler, images, plain_cellprofiler, write
+from tests.engines.cppipes import CELLS, NUCLEI, Saved, ask_cellprofiler, images, module_text, plain_cellprofiler, write
 
 SAVE: Saved = ("SaveImages", {"Select the image to save": "Outlines"})
 OUTLINES: Saved = (
@@ -296,3 +297,30 @@ def test_a_disabled_module_is_as_if_it_were_not_there():
 def test_a_pipeline_that_measures_nothing_is_refused():
     with pytest.raises(CppipeError, match="No module of this pipeline measures anything"):
         open_engine("cellprofiler", write(("Smooth", {"Select the input image": "DNA"}), SAVE))
+
+
+def test_what_filter_objects_relabels_is_declared_as_it_is_measured():
+    """As in the pipelines of JUMP and of Nature Protocols 2023: a whole cell for each nucleus that stays."""
+    names = {"Select the objects to filter": "Nuclei", "Name the output objects": "Inner"}
+    additional = ["    Select additional object to relabel:Cells\n", "    Name the relabeled objects:InnerCells\n"]
+    mode = {"Select the filtering mode": "Image or mask border", "Additional object count": "1"}
+    text = write(NUCLEI, CELLS, ("FilterObjects", {**names, **mode}))
+    last = "    Allow fuzzy feature matching?:No\n"
+    text = text.replace(last, "".join(additional) + last)
+    text += "\n" + module_text(
+        4,
+        "IdentifyTertiaryObjects",
+        {
+            "Select the larger identified objects": "InnerCells",
+            "Select the smaller identified objects": "Inner",
+            "Name the tertiary objects to be identified": "Cytoplasm",
+        },
+    )
+    text = text.replace("ModuleCount:3", "ModuleCount:4")
+    with open_engine("cellprofiler", text) as engine:
+        site = engine.measure({name: image for name, image in images(3).items() if name in engine.inputs})
+        for name, table in site.objects.items():
+            assert set(table.features) == set(engine.features[name]), name
+        schema = Schema.from_features(engine.features, ("Inner", "InnerCells", "Cytoplasm"), 64)
+    cells = assemble_site(1, site, schema)
+    assert cells.n_cells == site.image["Count_Inner"] > 0

@@ -244,10 +244,22 @@ def _features(pipeline: Pipeline) -> dict[str, list[str]]:
     """Object set -> the features that a site gets, sorted by name as CellProfiler keeps them."""
     features: dict[str, set[str]] = {}
     for module in pipeline.modules():
-        for object_name, feature, kind, *attributes in module.get_measurement_columns(pipeline):
+        for object_name, feature, kind, *attributes in _columns(module, pipeline):
             later = attributes and (
                 attributes[0].get(MCA_AVAILABLE_POST_GROUP) or attributes[0].get(MCA_AVAILABLE_POST_RUN)
             )
             if object_name not in ("Image", "Experiment") and not later and kind in ("integer", "float"):
                 features.setdefault(object_name, set()).add(feature)
     return {object_name: sorted(names) for object_name, names in features.items()}
+
+
+def _columns(module: Module, pipeline: Pipeline) -> list[tuple]:
+    """What a module measures, as CellProfiler declares it.
+
+    FilterObjects forgets the sets that it relabels beside the filtered one, unless it keeps what it removes (an `if`
+    that binds wider than meant); their columns are measured all the same.
+    """
+    if module.module_name == "FilterObjects" and not module.keep_removed_objects.value:
+        relabelled = [(one.object_name.value, one.target_name.value) for one in module.additional_objects]
+        return super(type(module), module).get_measurement_columns(pipeline, additional_objects=relabelled)
+    return module.get_measurement_columns(pipeline)
