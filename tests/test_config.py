@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import SCREENS, load_config, load_screen
+from pipeline.config import SCREENS, differences, load_config, load_screen
 from pipeline.config import docs as config_docs
 from pipeline.errors import ConfigError
 from tests.conftest import ROOT
@@ -130,6 +130,65 @@ def test_a_key_that_stands_twice_is_refused(write):
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("00123", "the number 123"),
+        ("2020_11_04", "the number 20201104"),
+        ("12:30", "the number 750"),
+        ("1.0e+5", "the number 100000.0"),
+        ("2020-11-04", "the date 2020-11-04"),
+        ("on", "True"),
+        ("No", "False"),
+        ("null", "None"),
+    ],
+)
+def test_a_name_that_yaml_reads_as_something_else_is_refused_with_the_way_to_write_it(write, tmp_path, written, read):
+    path = write()
+    text = path.read_text()
+    remedy = f'YAML reads {written} as {read}; write it in quotes: "{written}"'
+    path.write_text(text + f"subset: {{plates: [P1, {written}], exclude: {{{written}: {{A01: bad}}}}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert f"subset.plates.1: {remedy}" in str(caught.value)
+    assert f".[key]: {remedy}" in str(caught.value)
+
+    (tmp_path / "screen.yaml").write_text(
+        f"name: mine\nchannels: {{1: DNA}}\nbatch: B1\ngroups: {{some: [{{plate: [{written}]}}]}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(screen="screen.yaml"))
+    assert f"screen.groups.some.0.plate.0: {remedy}" in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        load_screen(str(tmp_path / "screen.yaml"))
+    assert f"groups.some.0.plate.0: {remedy}" in str(caught.value)
+
+
+def test_names_in_quotes_and_those_that_only_look_like_dates_are_what_they_are(write):
+    path = write()
+    path.write_text(path.read_text() + 'subset: {plates: ["00123", 1e5, 2020-13-45, "no"]}\n')
+    assert load_config(path).subset.plates == ("00123", "1e5", "2020-13-45", "no")
+
+
+def test_numbers_with_leading_zeros_are_decimal(write):
+    path = write()
+    path.write_text(path.read_text().replace("1: DNA", "08: ER\n    010: DNA") + "subset: {sites: [010, 1_1]}\n")
+    config = load_config(path)
+    assert config.screen.channels == {8: "ER", 10: "DNA"}
+    assert config.subset.sites == (10, 11)
+
+
+@pytest.mark.parametrize("batch", ["..", "a/b", "a\\b", " ", "a\nb", "x" * 256])
+def test_a_batch_that_leads_out_of_its_folder_is_refused(write, batch):
+    with pytest.raises(ConfigError, match=r"screen\.batch: .*a batch is the name of a folder"):
+        load_config(write(screen__batch=batch))
+
+
+def test_plate_and_batch_are_no_conditions(write):
+    with pytest.raises(ConfigError, match=r"screen\.condition: .*batch says which plate it is"):
+        load_config(write(screen__condition=["batch"]))
+
+
 def test_wells_of_the_report_are_read_by_any_spelling(write):
     assert load_config(write(report={"wells": ["a2"]})).report.wells == ("A02",)
     with pytest.raises(ConfigError, match=r"report.wells.*'Z' is no well name"):
@@ -167,6 +226,26 @@ def test_the_digest_follows_the_content_of_the_tables_and_not_their_place(write,
     assert load_config(write(screen__perturbations__0__table="moved.tsv")).digest == before
     (tmp_path / "moved.tsv").write_text("broad_sample\nother\n")
     assert load_config(write(screen__perturbations__0__table="moved.tsv")).digest != before
+
+
+def test_what_lies_beside_the_plate_maps_decides_nothing_and_a_changed_map_is_named(write, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    (maps / "one.txt").write_text("well_position\n")
+    (maps / "two.csv").write_text("well_position\n")
+    before = load_config(write(screen__platemaps="maps")).settings()
+    for name in (".DS_Store", "._one.txt", "Thumbs.db", "~$two.csv", "one.txt~", "two.csv.bak", ".one.txt.swp"):
+        (maps / name).write_text(name)
+    (maps / ".ipynb_checkpoints").mkdir()
+    (maps / ".ipynb_checkpoints" / "one.txt").write_text("old")
+    assert load_config(write(screen__platemaps="maps")).settings() == before
+    (maps / "two.csv").write_text("well_position\nA01\n")
+    (maps / "three.tsv").write_text("well_position\n")
+    after = load_config(write(screen__platemaps="maps")).settings()
+    assert [line.split(":")[0] for line in differences(after, before)] == [
+        "screen.platemaps.three.tsv",
+        "screen.platemaps.two.csv",
+    ]
 
 
 @pytest.mark.parametrize("channels", [{}, {1: "DNA", 2: "DNA"}])
