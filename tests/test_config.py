@@ -184,6 +184,11 @@ def test_a_batch_that_leads_out_of_its_folder_is_refused(write, batch):
         load_config(write(screen__batch=batch))
 
 
+def test_a_stain_that_leads_out_of_its_folder_is_refused(write):
+    with pytest.raises(ConfigError, match=r"screen\.channels: .*'\.\./DNA' holds a slash"):
+        load_config(write(screen__channels={1: "../DNA"}))
+
+
 def test_plate_and_batch_are_no_conditions(write):
     with pytest.raises(ConfigError, match=r"screen\.condition: .*batch says which plate it is"):
         load_config(write(screen__condition=["batch"]))

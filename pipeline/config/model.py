@@ -94,6 +94,9 @@ class Screen(Section):
         twice = {stain for stain in channels.values() if list(channels.values()).count(stain) > 1}
         if twice or not channels:
             raise ValueError(f"each stain needs one number of its own: {', '.join(sorted(twice)) or 'there is none'}")
+        for stain in channels.values():
+            if fault := name_fault(stain):
+                raise ValueError(f"a stain is part of file names, and {stain!r} {fault}")
         return channels
 
     @model_validator(mode="after")

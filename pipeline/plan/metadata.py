@@ -123,7 +123,10 @@ def screen_wells(screen: Screen, plates: pd.DataFrame | None = None) -> tuple[pd
     if has_maps and screen.plates is None:
         raise ConfigError("The screen has platemaps and no plates table, which says which plate has which map.")
     if has_maps and "Metadata_plate_map_name" not in plates:
-        raise ConfigError(f"{screen.plates} has no column plate_map_name, which names the plate map in platemaps.")
+        raise ConfigError(
+            f"{screen.plates} has no column plate_map_name, which names the plate map in platemaps. A column of another "
+            "name is given in the screen as `columns: {plate_map_name: <its name>}`."
+        )
     if any(table.modality for table in screen.perturbations) and "Metadata_modality" not in plates and len(plates):
         raise ConfigError(f"{screen.plates} has no column modality, by which an annotation table finds its plates.")
     maps: list[pd.DataFrame] = []
