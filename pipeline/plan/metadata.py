@@ -124,40 +124,13 @@ def screen_wells(screen: Screen, plates: pd.DataFrame | None = None) -> tuple[pd
         raise ConfigError("The screen has platemaps and no plates table, which says which plate has which map.")
     if has_maps and "Metadata_plate_map_name" not in plates:
         raise ConfigError(
-            f"{screen.plates} has no column plate_map_name, which names the plate map in platemaps. A column of another "
-            "name is given in the screen as `columns: {plate_map_name: <its name>}`."
+            f"{screen.plates} has no column plate_map_name, which names the plate map in platemaps. If it has another "
+            "name, say so in the screen: `columns: {plate_map_name: <its name>}`."
         )
     if any(table.modality for table in screen.perturbations) and "Metadata_modality" not in plates and len(plates):
         raise ConfigError(f"{screen.plates} has no column modality, by which an annotation table finds its plates.")
-    maps: list[pd.DataFrame] = []
-    findings: list[Finding] = []
     by = [column for column in ("Metadata_plate_map_name", "Metadata_modality") if column in plates]
-    samples: dict[str, Samples] = {}
-    for values, own in plates.groupby(by, sort=False) if has_maps and len(plates) else []:
-        row = dict(zip(by, map(str, values), strict=True))
-        name, modality = row["Metadata_plate_map_name"], row.get("Metadata_modality", "")
-        if not name:
-            findings += [
-                Finding(
-                    "plate_without_map", *plate, f"{plate} has no plate_map_name: nobody knows what is in its wells."
-                )
-                for plate in plate_list(own)
-            ]
-            continue
-        if modality not in samples:
-            samples[modality] = _samples(screen, modality)
-        try:
-            wells, unknown = annotated_map(screen, name, samples[modality])
-        except ConfigError as error:
-            findings += [
-                Finding("plate_unusable", *plate, f"{plate} cannot be planned: {error}") for plate in plate_list(own)
-            ]
-            continue
-        maps.append(wells.assign(**row))
-        for sample in unknown:
-            where = f"Plate map {name}" + (f" of {modality} plates" if modality else "")
-            what = f"{where} holds {sample}, which no annotation table describes."
-            findings.append(Finding("sample_unknown", "", "", what))
+    maps, findings = _annotated_maps(screen, plates, by) if has_maps and len(plates) else ([], [])
     unusable = [finding for finding in findings if finding.kind == "plate_unusable"]
     if unusable and len(unusable) == len(plates):
         raise ConfigError(" ".join(finding.what for finding in unusable[:3]))
@@ -174,6 +147,34 @@ def screen_wells(screen: Screen, plates: pd.DataFrame | None = None) -> tuple[pd
     wells = wells.sort_values(["order", "Metadata_Row", "Metadata_Column"], ignore_index=True).drop(columns="order")
     front = ["Metadata_Batch", "Metadata_Plate", *columns]
     return wells[front + [name for name in wells if name not in front]], findings
+
+
+def _annotated_maps(screen: Screen, plates: pd.DataFrame, by: list[str]) -> tuple[list[pd.DataFrame], list[Finding]]:
+    """Each plate map that these plates have, annotated, with the columns `by` of its plates."""
+    maps: list[pd.DataFrame] = []
+    findings: list[Finding] = []
+    samples: dict[str, Samples] = {}
+    for values, own in plates.groupby(by, sort=False):
+        row = dict(zip(by, map(str, values), strict=True))
+        name, modality = row["Metadata_plate_map_name"], row.get("Metadata_modality", "")
+        if not name:
+            why = "has no plate_map_name: nobody knows what is in its wells."
+            findings += [Finding("plate_without_map", *plate, f"{plate} {why}") for plate in plate_list(own)]
+            continue
+        if modality not in samples:
+            samples[modality] = _samples(screen, modality)
+        try:
+            wells, unknown = annotated_map(screen, name, samples[modality])
+        except ConfigError as error:
+            why = f"cannot be planned: {error}"
+            findings += [Finding("plate_unusable", *plate, f"{plate} {why}") for plate in plate_list(own)]
+            continue
+        maps.append(wells.assign(**row))
+        for sample in unknown:
+            where = f"Plate map {name}" + (f" of {modality} plates" if modality else "")
+            what = f"{where} holds {sample}, which no annotation table describes."
+            findings.append(Finding("sample_unknown", "", "", what))
+    return maps, findings
 
 
 class Samples(NamedTuple):
