@@ -69,8 +69,8 @@ def choose_table(plate: Plate, keys: list[str]) -> tuple[str, list[Finding]]:
     if usual := next((names[name] for name in FILES if name in names), None):
         return usual, []
     folder = f"{ROOT}{plate.key}"
-    others = [name for name in names if _OTHER_FILE.fullmatch(name)]
-    if len(others) == 1:
+    others = sorted(name for name in names if _OTHER_FILE.fullmatch(name))  # the same in .csv before .csv.gz, .parquet
+    if len({name.partition(".")[0] for name in others}) == 1:
         what = f"{plate}: {folder} has no load_data.csv; {others[0]} is read in its place."
         return names[others[0]], [Finding("table_of_another_name", *plate, what, file=names[others[0]])]
     has = f"it holds {', '.join(others or list(names)[:3])}" if names else "it is empty"

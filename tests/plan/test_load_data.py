@@ -207,8 +207,14 @@ def test_no_table_below_the_url_is_refused_with_where_it_should_be(screen):
 def test_the_only_table_is_read_by_any_name_of_its_kind_and_said(screen, put, kinds, name):
     put(table("P1", str(screen.plate("P1")), "URL"), name=name)
     folder = screen.images / "workspace" / "load_data_csv" / "B1" / "P1"
-    for other in (".load_data.csv.swp", "~$load_data.csv", "load_data.csv~", "notes.txt"):
-        (folder / other).write_text("left behind")
+    for other in (
+        ".load_data.csv.swp",
+        "~$load_data.csv",
+        "load_data.csv~",
+        "notes.txt",
+        f"{name.split('.')[0]}.parquet",
+    ):
+        (folder / other).write_text("left behind, or the same in another format")
     (folder.parent / ".ipynb_checkpoints").mkdir()
     plan = make_plan(screen.config())
     assert len(plan.sites) == 4
