@@ -158,7 +158,7 @@ def _annotated_maps(screen: Screen, plates: pd.DataFrame, by: list[str]) -> tupl
         row = dict(zip(by, map(str, values), strict=True))
         name, modality = row["Metadata_plate_map_name"], row.get("Metadata_modality", "")
         if not name:
-            why = "has no plate_map_name: nobody knows what is in its wells."
+            why = "has no plate map (no plate_map_name): nobody knows what is in its wells."
             findings += [Finding("plate_without_map", *plate, f"{plate} {why}") for plate in plate_list(own)]
             continue
         if modality not in samples:

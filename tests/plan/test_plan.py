@@ -144,7 +144,7 @@ def test_a_plate_without_a_map_is_found_and_measured(annotated, kinds):
     annotated.table("plates.csv", "batch,plate,plate_map_name\nB1,P1,map\nB1,P2,\n")
     plan = make_plan(annotated.config())
     assert kinds(plan) == ["plate_without_map"]
-    assert plan.findings["what"][0] == "B1/P2 has no plate_map_name: nobody knows what is in its wells."
+    assert plan.findings["what"][0] == "B1/P2 has no plate map (no plate_map_name): nobody knows what is in its wells."
     assert plan.findings.loc[0, ["batch", "plate"]].tolist() == ["B1", "P2"]
     assert len(plan.sites) == 12
     assert set(plan.wells.query("Metadata_Plate == 'P2'")["Metadata_broad_sample"]) == {""}
