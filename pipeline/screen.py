@@ -36,6 +36,22 @@ class Site(NamedTuple):
         return f"{self.batch}/{self.plate} {self.well} site {self.site}"
 
 
+def name_fault(name: str) -> str:
+    """Why this cannot be the name of a batch, plate or plate map, or one part of a path, as a phrase; "" where it can.
+
+    Such names become parts of keys and paths: none may lead out of the folder it is put in.
+    """
+    if not name.strip():
+        return "is empty"
+    if name in (".", ".."):
+        return "leads out of its folder"
+    if "/" in name or "\\" in name:
+        return "holds a slash"
+    if any(ord(letter) < 32 for letter in name):
+        return "holds a control character"
+    return "is longer than 255 bytes" if len(name.encode(errors="replace")) > 255 else ""
+
+
 def well_name(row: int, column: int) -> str:
     """`well_name(1, 1) == "A01"`; rows after Z go on with AA, as on 1536-well plates. Counted from 1."""
     if not (1 <= row <= 702 and 1 <= column <= 99):

@@ -109,7 +109,7 @@ def _earlier(storage: Storage) -> pd.DataFrame | None:
 
 
 def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.DataFrame | None) -> Plan:
-    """The plan with the plates that were planned before and whose images are there no more: their results stay.
+    """The plan with the plates that were planned before and cannot be now: their results stay.
 
     (Raw images are often moved away once they are measured.) A plate that the plates table names no more is left out.
     """
@@ -127,7 +127,7 @@ def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.
             rows = rows.fillna("")
         return pd.concat([table, rows.astype(table.dtypes)], ignore_index=True)
 
-    what = "The images of {} are there no more. What was measured of it stays; nothing more of it can be measured."
+    what = "{} was planned before and cannot be now: its images or tables are gone. What was measured of it stays."
     return replace(
         plan,
         plates=joined(plan.plates, before),

@@ -8,6 +8,7 @@ Requests are retried here and nowhere else (botocore's own retries are off), so 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -170,19 +171,26 @@ class LocalStorage:
         folder = self.root / prefix.rpartition("/")[0]
         if not folder.is_dir():
             return
-        files = [Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names]
+        files = []
+        for top, folders, names in os.walk(folder, followlinks=True):
+            folders[:] = [name for name in folders if not _is_loop(Path(top, name))]
+            files += [Path(top, name) for name in names]
         for key, path in sorted((file.relative_to(self.root).as_posix(), file) for file in files):
             if key.startswith(prefix) and not path.name.startswith(_TEMPORARY):
                 try:
                     status = path.stat()
                     etag = md5(path.read_bytes()) if checksums else None
-                except FileNotFoundError:  # taken away while we listed
-                    continue
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.ELOOP):
+                        raise
+                    continue  # taken away while we listed, or a link that leads nowhere
                 yield Entry(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def folders(self, prefix: str = "") -> list[str]:
         folder = self.root / prefix
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+        if not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_loop(entry))
 
     def put(self, key: str, data: bytes) -> None:
         with self._written(key, data) as temporary:
@@ -210,6 +218,14 @@ class LocalStorage:
 
     def _written(self, key: str, data: bytes) -> _TemporaryFile:
         return _TemporaryFile(self.root / key, data)
+
+
+def _is_loop(folder: Path) -> bool:
+    """Whether this is a link to a folder that it lies in itself: followed, two of them would never end."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return any(above.resolve().is_relative_to(target) for above in folder.parents)
 
 
 _TEMPORARY = ".writing-"

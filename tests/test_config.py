@@ -130,6 +130,70 @@ def test_a_key_that_stands_twice_is_refused(write):
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("00123", "the number 123"),
+        ("2020_11_04", "the number 20201104"),
+        ("12:30", "the number 750"),
+        ("1.0e+5", "the number 100000.0"),
+        ("2020-11-04", "the date 2020-11-04"),
+        ("on", "True"),
+        ("No", "False"),
+        ("null", "None"),
+    ],
+)
+def test_a_name_that_yaml_reads_as_something_else_is_refused_with_the_way_to_write_it(write, tmp_path, written, read):
+    path = write()
+    text = path.read_text()
+    remedy = f'YAML reads {written} as {read}; write it in quotes: "{written}"'
+    path.write_text(text + f"subset: {{plates: [P1, {written}], exclude: {{{written}: {{A01: bad}}}}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert f"subset.plates.1: {remedy}" in str(caught.value)
+    assert f".[key]: {remedy}" in str(caught.value)
+
+    (tmp_path / "screen.yaml").write_text(
+        f"name: mine\nchannels: {{1: DNA}}\nbatch: B1\ngroups: {{some: [{{plate: [{written}]}}]}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(screen="screen.yaml"))
+    assert f"screen.groups.some.0.plate.0: {remedy}" in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        load_screen(str(tmp_path / "screen.yaml"))
+    assert f"groups.some.0.plate.0: {remedy}" in str(caught.value)
+
+
+def test_names_in_quotes_and_those_that_only_look_like_dates_are_what_they_are(write):
+    path = write()
+    path.write_text(path.read_text() + 'subset: {plates: ["00123", 1e5, 2020-13-45, "no"]}\n')
+    assert load_config(path).subset.plates == ("00123", "1e5", "2020-13-45", "no")
+
+
+def test_numbers_with_leading_zeros_are_decimal(write):
+    path = write()
+    path.write_text(path.read_text().replace("1: DNA", "08: ER\n    010: DNA") + "subset: {sites: [010, 1_1]}\n")
+    config = load_config(path)
+    assert config.screen.channels == {8: "ER", 10: "DNA"}
+    assert config.subset.sites == (10, 11)
+
+
+@pytest.mark.parametrize("batch", ["..", "a/b", "a\\b", " ", "a\nb", "x" * 256])
+def test_a_batch_that_leads_out_of_its_folder_is_refused(write, batch):
+    with pytest.raises(ConfigError, match=r"screen\.batch: .*a batch is the name of a folder"):
+        load_config(write(screen__batch=batch))
+
+
+def test_a_stain_that_leads_out_of_its_folder_is_refused(write):
+    with pytest.raises(ConfigError, match=r"screen\.channels: .*'\.\./DNA' holds a slash"):
+        load_config(write(screen__channels={1: "../DNA"}))
+
+
+def test_plate_and_batch_are_no_conditions(write):
+    with pytest.raises(ConfigError, match=r"screen\.condition: .*batch says which plate it is"):
+        load_config(write(screen__condition=["batch"]))
+
+
 def test_wells_of_the_report_are_read_by_any_spelling(write):
     assert load_config(write(report={"wells": ["a2"]})).report.wells == ("A02",)
     with pytest.raises(ConfigError, match=r"report.wells.*'Z' is no well name"):
@@ -173,6 +237,14 @@ def test_the_digest_follows_the_content_of_the_pipeline_file_and_not_its_place(w
     assert load_config(write(engine__cppipe="moved.cppipe")).digest == config.digest
     moved.write_bytes(b"another")
     assert load_config(write(engine__cppipe="moved.cppipe")).digest != config.digest
+
+
+def test_what_lies_in_the_folder_of_plate_maps_makes_no_other_measuring(write, tmp_path):
+    (tmp_path / "maps").mkdir()
+    before = load_config(write(screen__platemaps="maps")).digest
+    for name in (".DS_Store", "one.txt"):
+        (tmp_path / "maps" / name).write_text("well_position\n")
+    assert load_config(write(screen__platemaps="maps")).digest == before
 
 
 @pytest.mark.parametrize("channels", [{}, {1: "DNA", 2: "DNA"}])

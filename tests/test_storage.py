@@ -89,6 +89,26 @@ def test_a_listing_has_every_object_below_a_prefix_in_order(storage: Storage) ->
     assert list(storage.entries("nowhere/")) == []
 
 
+def test_links_to_a_folder_around_them_are_not_followed_and_others_are(tmp_path: Path) -> None:
+    for folder in ("plates/P1", "other", "disk/P2"):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+        (tmp_path / "root" / folder / "image").write_bytes(b"1")
+    root = tmp_path / "root"
+    links = {"plates/one": "..", "plates/two": str(root / "plates"), "plates/all": "../..", "plates/P2": "../disk/P2"}
+    links |= {"other/there": "../plates", "plates/back": "../other", "itself": "itself", "lost": "nowhere"}
+    for link, target in links.items():
+        (root / link).symlink_to(target)
+    storage = open_storage(str(root))
+    assert [entry.key for entry in storage.entries()] == [
+        *("disk/P2/image", "other/image", "other/there/P1/image", "other/there/P2/image"),
+        *("plates/P1/image", "plates/P2/image", "plates/back/image"),
+    ]
+    assert storage.folders() == ["disk", "other", "plates"]
+    assert storage.folders("plates/") == ["P1", "P2", "back"]
+    assert storage.folders("plates/back/") == []
+    assert storage.folders("other/there/") == ["P1", "P2"]
+
+
 def test_the_reader_may_not_write_and_is_told_so_at_once(server: LocalS3) -> None:
     reader = open_storage(Location(url="s3://results/x", endpoint=server.endpoint, profile="reader"))
     with pytest.raises(AccessDenied, match="for reader"):

@@ -2,6 +2,7 @@
 
 from pipeline.config.files import SCREENS, load_config, load_screen
 from pipeline.config.model import (
+    MAP_SUFFIXES,
     Config,
     PerturbationTable,
     ScoresConfig,
@@ -13,6 +14,7 @@ from pipeline.config.model import (
 )
 
 __all__ = [
+    "MAP_SUFFIXES",
     "SCREENS",
     "Config",
     "PerturbationTable",

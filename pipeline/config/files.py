@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,27 +44,48 @@ def load_config(source: str | Path, **overrides: Any) -> Config:
                 )
             place = place[section]
         place[key] = value
+    screen_file = None
     if isinstance(values.get("screen"), str):
-        values["screen"] = _read_screen(values["screen"], path.parent)
+        screen_file = _screen_file(values["screen"], path.parent)
+        values["screen"] = _with_paths(Screen, _read_yaml(screen_file), screen_file.parent)
     elif isinstance(values.get("screen"), dict):
         values["screen"] = _with_paths(Screen, values["screen"], path.parent)
     values = _with_paths(Config, values, path.parent)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path}:\n" + "\n".join(_explain(Config, item) for item in error.errors())) from None
+        raise ConfigError(
+            f"{path}:\n" + "\n".join(_explain(Config, item, path, screen_file) for item in error.errors())
+        ) from None
 
 
 def load_screen(name: str) -> Screen:
     """A screen of this project, by name, or any screen.yaml, by path."""
+    path = _screen_file(name, Path())
     try:
-        return Screen.model_validate(_read_screen(name, Path()))
+        return Screen.model_validate(_with_paths(Screen, _read_yaml(path), path.parent))
     except ValidationError as error:
-        raise ConfigError(f"screen {name}:\n" + "\n".join(_explain(Screen, item) for item in error.errors())) from None
+        raise ConfigError(
+            f"screen {name}:\n" + "\n".join(_explain(Screen, item, path) for item in error.errors())
+        ) from None
 
 
 class _OnceEach(yaml.SafeLoader):
-    """YAML in which a key may not stand twice: by PyYAML's rule the first would be lost in silence."""
+    """YAML in which nothing becomes another thing in silence.
+
+    A key may not stand twice (PyYAML drops the first), 010 is ten (by YAML's old rule an octal 8), and 2020-13-01 is
+    no date, but a text.
+    """
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = node.value.replace("_", "")
+        return int(text) if re.fullmatch(r"[-+]?[0-9]+", text) else super().construct_yaml_int(node)
+
+    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> Any:
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError:
+            return node.value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value if not key.tag.endswith(":merge")]
@@ -69,6 +93,10 @@ class _OnceEach(yaml.SafeLoader):
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+_OnceEach.add_constructor("tag:yaml.org,2002:int", _OnceEach.construct_yaml_int)
+_OnceEach.add_constructor("tag:yaml.org,2002:timestamp", _OnceEach.construct_yaml_timestamp)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -85,13 +113,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_screen(name: str, folder: Path) -> dict[str, Any]:
+def _screen_file(name: str, folder: Path) -> Path:
     shipped = sorted(path.parent.name for path in SCREENS.glob("*/screen.yaml"))
     path = SCREENS / name / "screen.yaml" if name in shipped else folder / name
     path = path / "screen.yaml" if path.is_dir() else path
     if not path.is_file():
         raise ConfigError(f"screen: {name!r} is neither a screen of this project ({', '.join(shipped)}) nor a file")
-    return _with_paths(Screen, _read_yaml(path), path.parent)
+    return path
 
 
 def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
@@ -119,9 +147,15 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
     return values
 
 
-def _explain(model: type[BaseModel], item: Any) -> str:
-    """One complaint of pydantic's, in our words."""
+def _explain(model: type[BaseModel], item: Any, path: Path, screen: Path | None = None) -> str:
+    """One complaint of pydantic's, in our words. `path`: the file; `screen`: that of its screen, where it has one."""
     where = [str(part) for part in item["loc"]]
+    is_text = item["type"] in ("string_type", "path_type") or item.get("ctx", {}).get("class_name") in _TEXTS
+    if is_text and isinstance(value := item["input"], bool | int | float | datetime.date | None):
+        in_screen = screen is not None and where[0] == "screen"
+        text = _as_written(screen, where[1:], value) if screen and in_screen else _as_written(path, where, value)
+        kind = "the number " if type(value) in (int, float) else "the date " if isinstance(value, datetime.date) else ""
+        return f'  {".".join(where)}: YAML reads {text} as {kind}{value}; write it in quotes: "{text}"'
     if item["type"] == "extra_forbidden":
         section: type[BaseModel] | None = model
         for part in where[:-1]:
@@ -133,6 +167,25 @@ def _explain(model: type[BaseModel], item: Any) -> str:
         return f"  {'.'.join(where)}: unknown key.{hint}"
     found = "" if item["type"] == "missing" else f" (found {item['input']!r})"
     return f"  {'.'.join(where)}: {item['msg']}{found}"
+
+
+#: sections that may be given as a text: a URL, the name of a screen
+_TEXTS = ("Location", "Screen")
+
+
+def _as_written(path: Path, where: Sequence[str], value: Any) -> str:
+    """The text that YAML read as this value, at this place in a file; the value itself where it is from elsewhere."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), _OnceEach)
+    for i, part in enumerate(where):
+        if isinstance(node, yaml.MappingNode):
+            is_key = where[i + 1 :] == ["[key]"]
+            keys = [yaml.load(key.value, _OnceEach) for key, _ in node.value]
+            names = [str(int(key) if isinstance(key, bool) else key) for key in keys]  # as pydantic has them
+            node = node.value[names.index(part)][not is_key] if part in names else None
+        elif isinstance(node, yaml.SequenceNode):
+            node = node.value[int(part)] if part.isdecimal() and int(part) < len(node.value) else None
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    return text if text and yaml.load(text, _OnceEach) == value else str(value)
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

@@ -15,8 +15,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.errors import ConfigError
-from pipeline.screen import well_name, well_position
+from pipeline.screen import name_fault, well_name, well_position
 from pipeline.storage import Location
+
+#: endings of plate maps, in their folder
+MAP_SUFFIXES = (".txt", ".tsv", ".csv")
 
 
 class Section(BaseModel):
@@ -26,7 +29,7 @@ class Section(BaseModel):
 class PerturbationTable(Section):
     """One annotation table: what each sample on a plate map is."""
 
-    table: Path = Field(description="TSV or CSV with one row per sample.")
+    table: Path = Field(description="TSV or CSV with one row per sample; see docs/inputs.md.")
     modality: str | None = Field(None, description="Plates this table belongs to (their `modality`); none: all plates.")
     key: str = Field("broad_sample", description="Column that names the sample, here and on the plate map.")
     negcon_name: str | None = Field(
@@ -56,14 +59,21 @@ class Screen(Section):
     sources: Literal["images", "load_data"] = Field(
         "images",
         description="Where the sites come from: `images`: image folders named <plate>__<time>-Measurement<n>; "
-        "`load_data`: workspace/load_data_csv/<batch>/<plate>/load_data.csv, for any other naming.",
+        "`load_data`: workspace/load_data_csv/<batch>/<plate>/load_data.csv, for any other naming, and for "
+        "illumination functions in other places. docs/inputs.md says more.",
     )
     plane: int | None = Field(None, ge=1, description="Plane to measure, where the images have several (p01, p02...).")
     batch: str | None = Field(None, description="Batch of plates whose image folder lies in no batch folder.")
     plates: Path | None = Field(
-        None, description="CSV with one row per imaging of a plate: batch, plate, plate_map_name and conditions."
+        None,
+        description="CSV or TSV with one row per imaging of a plate: batch, plate, plate_map_name and conditions. "
+        "image_folder, where a plate has several: the one to take, by its name or path.",
     )
-    platemaps: Path | None = Field(None, description="Folder with the plate maps, <plate_map_name>.txt.")
+    platemaps: Path | None = Field(
+        None,
+        description="Folder with the plate maps, <plate_map_name>.txt, .tsv or .csv. Files with other endings count "
+        "for nothing.",
+    )
     perturbations: tuple[PerturbationTable, ...] = Field((), description="Annotation tables of the samples.")
     condition: tuple[str, ...] = Field(
         ("modality", "cell_type", "timepoint"), description="Columns of `plates` that make a condition of the scores."
@@ -84,6 +94,9 @@ class Screen(Section):
         twice = {stain for stain in channels.values() if list(channels.values()).count(stain) > 1}
         if twice or not channels:
             raise ValueError(f"each stain needs one number of its own: {', '.join(sorted(twice)) or 'there is none'}")
+        for stain in channels.values():
+            if fault := name_fault(stain):
+                raise ValueError(f"a stain is part of file names, and {stain!r} {fault}")
         return channels
 
     @model_validator(mode="after")
@@ -99,6 +112,20 @@ class Screen(Section):
         if "{channel}" not in pattern:
             raise ValueError("must hold {channel}, in whose place the stain is put, as in Orig{channel}")
         return pattern
+
+    @field_validator("condition")
+    @classmethod
+    def _are_not_the_plate(cls, condition: tuple[str, ...]) -> tuple[str, ...]:
+        if alone := {"batch", "plate"} & set(condition):
+            raise ValueError(f"{alone.pop()} says which plate it is; name columns that several plates share")
+        return condition
+
+    @field_validator("batch")
+    @classmethod
+    def _can_be_a_folder(cls, batch: str | None) -> str | None:
+        if batch is not None and (fault := name_fault(batch)):
+            raise ValueError(f"a batch is the name of a folder, and this one {fault}")
+        return batch
 
     @property
     def image_names(self) -> dict[int, str]:
@@ -324,15 +351,9 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     return [] if ours == theirs else [f"{path}: {ours!r} here, {theirs!r} there"]
 
 
-def _fingerprint(path: Annotated[Path, "file or folder"]) -> str:
-    """SHA-256 of a file's bytes, or of a folder's file names and bytes."""
+def _fingerprint(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     try:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        sha = hashlib.sha256()
-        for file in files:
-            if path.is_dir():
-                sha.update(file.relative_to(path).as_posix().encode() + b"\0")
-            sha.update(file.read_bytes())
-        return sha.hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None

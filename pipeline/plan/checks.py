@@ -13,19 +13,25 @@ from pipeline.screen import Plate
 KINDS = {
     "plate_unusable": "Plates of which no site can be measured",
     "plate_not_imaged": "Plates in the plates table without images",
+    "same_file": "Images and illumination functions that stand for several things",
+    "of_another_plate": "Plates that are given files with another plate's name",
     "plate_not_in_table": "Plates with images, but not in the plates table: left out",
+    "plate_without_map": "Plates without a plate map",
     "no_negative_controls": "Plates without negative controls",
     "unreadable": "Plates of which no image could be read",
     "unlike_others": "Images of another size or type than others of their plate",
+    "illumination_missing": "Illumination functions that load_data names and that are not there",
+    "illumination_unused": "Illumination functions that are there and are not used",
     "image_missing": "Sites with images missing",
     "empty_file": "Image files without content",
     "site_missing": "Wells with sites missing",
-    "images_gone": "Measured plates whose images are there no more",
+    "images_gone": "Plates that were planned before and cannot be now",
     "images_replaced": "Wells measured from other images than there are now",
     "well_excluded": "Wells left out by subset.exclude",
     "well_not_imaged": "Wells that are named and have no images",
     "well_not_on_map": "Wells with images, but not on the plate map",
     "sample_unknown": "Samples on a plate map without annotation",
+    "table_of_another_name": "Plates whose load_data table has another name",
     "not_in_load_data": "Images that load_data does not name: left out",
     "unknown_channel": "Channels that the channel map does not name: left out",
     "extra_file": "Files that are no image of a well: left out",
@@ -46,8 +52,13 @@ class Finding(NamedTuple):
 
 def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
     """One row a finding: kind, batch, plate, what, well, site (Int64), file. Most serious kinds first."""
-    table = pd.DataFrame(list(findings), columns=list(Finding._fields)).astype({"site": "Int64"})
-    return table.sort_values("kind", key=lambda kind: kind.map(list(KINDS).index), kind="stable", ignore_index=True)
+    return pd.DataFrame(most_serious(findings), columns=list(Finding._fields)).astype({"site": "Int64"})
+
+
+def most_serious(findings: Iterable[Finding]) -> list[Finding]:
+    """In order of their kinds, the most serious first."""
+    order = list(KINDS)
+    return sorted(findings, key=lambda finding: order.index(finding.kind))
 
 
 def check_plates(named: Iterable[Plate], imaged: Iterable[Plate]) -> Iterator[Finding]:
@@ -55,12 +66,91 @@ def check_plates(named: Iterable[Plate], imaged: Iterable[Plate]) -> Iterator[Fi
     named, imaged = list(named), list(imaged)
     for plate in sorted(set(named) - set(imaged)):
         elsewhere = sorted(other.batch for other in imaged if other.plate == plate.plate)
+        alike = sorted(str(other) for other in imaged if _plain(other) == _plain(plate))
         hint = f"; there are images of a plate of this name in {', '.join(elsewhere)}" if elsewhere else ""
+        hint = hint or (f"; there are images of {', '.join(alike)}" if alike else "")
         what = f"The plates table names {plate}, of which there are no images{hint}."
         yield Finding("plate_not_imaged", *plate, what)
     for plate in sorted(set(imaged) - set(named)):
         what = f"There are images of {plate}, which the plates table does not name: the plate is left out."
         yield Finding("plate_not_in_table", *plate, what)
+
+
+def _plain(plate: Plate) -> tuple[str, ...]:
+    """Batch and plate without what spreadsheets take from names: leading zeros, and the case."""
+    return tuple(name.lower().lstrip("0") for name in plate)
+
+
+def check_files(plates: pd.DataFrame, sites: pd.DataFrame, known: Iterable[Plate]) -> Iterator[Finding]:
+    """Files that stand for several things, and files of one plate that carry the name of another.
+
+    `plates` and `sites` as in `Plan`; `known`: all plates there are. A load_data table can name anything.
+    """
+    of_images = [name for name in sites.columns if name.startswith("Key_")]
+    keys = pd.concat([sites[name] for name in of_images]).dropna()
+    shared = set(keys[keys.duplicated()])
+    images = sites[sites[of_images].isin(shared).any(axis=1)]
+    images = _keys(images, ["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "Metadata_Site"])
+    yield from _shared_images(images[images["key"].isin(shared)])
+    functions = _keys(plates, ["Metadata_Batch", "Metadata_Plate"])
+    for (key, name), own in functions.groupby(["key", "name"], sort=False):
+        if len(own) > 1:
+            owners = _plates(own)
+            what = f"{key} is the {name} of {_several(owners)}."
+            yield Finding("same_file", *owners[0], what, file=str(key))
+
+    names = {plate: {other.plate for other in known if other.batch == plate.batch} for plate in _plates(plates)}
+    folders = plates["image_folder"].str.rstrip("/").str.removesuffix("/Images")
+    given = [*zip(_plates(functions), functions["key"], strict=True), *zip(_plates(plates), folders, strict=True)]
+    for plate, path in given:
+        folder, file = ["", *path.split("/")][-2:]
+        other = _named_after(file, plate, names[plate]) or _named_after(folder, plate, names[plate])
+        if other not in (None, plate.plate):
+            what = f"{plate} is given {path}, which carries the name of plate {other}."
+            yield Finding("of_another_plate", *plate, what, file=path)
+
+
+def _keys(table: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+    """One row a file of the table: the columns `place`, name (of the image or function) and key."""
+    names = [name for name in table.columns if name.startswith("Key_")]
+    long = table.melt(place, names, "name", "key").dropna(subset="key")
+    return long.assign(name=long["name"].str.removeprefix("Key_"))
+
+
+def _shared_images(images: pd.DataFrame) -> Iterator[Finding]:
+    """`images`: those whose file others have too. One finding for all that are shared in the same way."""
+    ways: dict[tuple[Plate, str], list[str]] = {}
+    for key, own in images.groupby("key", sort=False):
+        plates, example = list(dict.fromkeys(_plates(own))), str(key)
+        wells = list(dict.fromkeys(zip(own["Metadata_Well"], own["Metadata_Site"], strict=True)))
+        if len(plates) > 1:
+            way = f"by {_several(plates)}"
+        elif len(wells) > 1:
+            way = "for several sites"
+            example += f" for {' and '.join(f'{well} site {site}' for well, site in wells[:2])}"
+        else:
+            way = f"as both {' and '.join(own['name'])}"
+        ways.setdefault((plates[0], way), []).append(example)
+    for (plate, way), keys in sorted(ways.items()):
+        where = "" if way.startswith("by") else f"{plate}: "
+        what = f"{where}{len(keys):,} image{'s are' if len(keys) > 1 else ' is'} named {way}, such as {keys[0]}."
+        yield Finding("same_file", *plate, what, file=keys[0].partition(" for ")[0])
+
+
+def _plates(table: pd.DataFrame) -> list[Plate]:
+    """The plate of each row."""
+    return [Plate(*row) for row in table[["Metadata_Batch", "Metadata_Plate"]].itertuples(index=False)]
+
+
+def _several(plates: list[Plate], most: int = 3) -> str:
+    names = ", ".join(map(str, plates[:most])) + (f" and {len(plates) - most} more" if len(plates) > most else "")
+    return f"{'two' if len(plates) == 2 else len(plates)} plates, {names}"
+
+
+def _named_after(part: str, plate: Plate, others: Iterable[str]) -> str | None:
+    """The plate that a part of a path is named after (<plate>, <plate>__<time>..., <plate>_...), its own first."""
+    names = (plate.plate, *sorted(others))
+    return next((name for name in names if part == name or part.startswith(f"{name}_")), None)
 
 
 def check_wells(plate: Plate, wells: pd.DataFrame) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ LOOKED_FOR = "image folder <plate>__<time>-Measurement<n>/Images"
 #: requests in flight at once while listing
 REQUESTS = 16
 
-_PLATE_FOLDER = re.compile(r"(?P<plate>.+?)__[0-9].*-Measurement ?[0-9]+")
+_PLATE_FOLDER = re.compile(r"(?P<plate>.+)__[0-9].*-Measurement ?[0-9]+")
 #: beside or below the images of a gallery, and never images; a workspace holds millions of objects
 _NO_IMAGES = {"workspace", "workspace_dl", "illum", "Images"}
 
@@ -58,8 +58,23 @@ class PlateFolder(NamedTuple):
     @property
     def name(self) -> str:
         """The folder as the microscope named it, <plate>__<time>-Measurement<n>."""
-        parts = self.prefix.rstrip("/").split("/")
-        return parts[-2] if parts[-1] == "Images" and len(parts) > 1 else parts[-1]
+        return self.path.rpartition("/")[2]
+
+    @property
+    def path(self) -> str:
+        """The key of that folder, without "/" at its end."""
+        return self.prefix.rstrip("/").removesuffix("/Images")
+
+
+class Listed(NamedTuple):
+    """What there is of one plate. `images`: row, column, site, image, key, size, etag; `illumination`: its published
+    functions, as columns of its row in the plates table (`Key_<function>`, `Size_<function>`, `ETag_<function>`).
+    """
+
+    folder: PlateFolder
+    images: pd.DataFrame
+    illumination: dict[str, object]
+    findings: list[Finding]
 
 
 def find(storage: Storage, screen: Screen) -> dict[Plate, list[PlateFolder]]:
@@ -88,12 +103,11 @@ def _batch(prefix: str, default: str | None) -> str:
     return around[-1] if around else default or ""
 
 
-def images(
-    storage: Storage, screen: Screen, plate: Plate, folders: list[PlateFolder], wanted: str = ""
-) -> tuple[PlateFolder, pd.DataFrame, list[Finding]]:
-    """The images of one plate, see `images_of`. `wanted`: the folder's name in the plates table, or "".
+def images(storage: Storage, screen: Screen, plate: Plate, folders: list[PlateFolder], wanted: str = "") -> Listed:
+    """The images and illumination functions of one plate. `wanted`: its folder by the plates table, a name or a path.
 
-    Raises `ConfigError` where the plate was imaged more than once and the table does not say which to take.
+    Raises `ConfigError` where the plate was imaged more than once and the table does not say which to take, and where
+    images leave open what is meant; see `images_of`.
     """
     if not plate.batch:
         raise ConfigError(
@@ -101,17 +115,34 @@ def images(
             "one folder higher."
         )
     names = ", ".join(folder.name for folder in folders)
-    fitting = [folder for folder in folders if wanted in ("", folder.name)]
+    path = wanted.replace("\\", "/").strip("/").removesuffix("/Images")
+    fitting = [folder for folder in folders if path in ("", folder.name, folder.path)]
     if len(fitting) > 1:
-        raise ConfigError(
-            f"{plate} has {len(fitting)} image folders: {names}. Name the one to take in the column image_folder of "
-            "the plates table."
-        )
+        raise ConfigError(_which_folder(storage, plate, fitting))
     if not fitting:
         what = f"{plate}: the plates table takes its images from {wanted}, and there is only {names}."
         nothing = images_of(folders[0], pd.DataFrame(columns=["key", "name", "size", "etag"]), screen)[0]
-        return folders[0], nothing, [Finding("plate_not_imaged", *plate, what)]
-    return fitting[0], *images_of(fitting[0], list_files(storage, fitting[0].prefix), screen)
+        return Listed(folders[0], nothing, {}, [Finding("plate_not_imaged", *plate, what)])
+    (folder,) = fitting
+    found, findings = images_of(folder, list_files(storage, folder.prefix), screen)
+    illumination, unused = list_illumination(storage, folder, screen.illumination_names.values())
+    return Listed(folder, found, illumination, [*findings, *unused])
+
+
+def _which_folder(storage: Storage, plate: Plate, folders: list[PlateFolder]) -> str:
+    """A plate has several folders: how to name one, by a name or path that only it has."""
+    is_name = len({folder.name for folder in folders}) == len(folders)
+    each = [folder.name if is_name else folder.path for folder in folders]
+    what = (
+        f"{plate} has {len(folders)} image folders: {', '.join(each)}. Name the one to take in the column image_folder "
+        "of the plates table"
+    )
+    parts = [folder.prefix.split("/") for folder in folders]
+    same = next(i for i, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1)
+    if is_name or len({tuple(one[same + 1 :]) for one in parts}) > 1:
+        return what + "."
+    trees = [f"{storage.location.url.rstrip('/')}/{'/'.join(one[: same + 1])}" for one in parts]
+    return f"{what}, or point `images` at one of {', '.join(trees)}."
 
 
 def list_files(storage: Storage, prefix: str) -> pd.DataFrame:
@@ -205,20 +236,38 @@ def well_names(rows: pd.Series, columns: pd.Series) -> pd.Series:
     return code.map({one: well_name(*divmod(int(one), 100)) for one in code.unique()})
 
 
-def list_illumination(storage: Storage, folder: PlateFolder, screen: Screen) -> dict[str, object]:
-    """The published illumination functions of a plate, as columns of its row in the plates table.
+def list_illumination(
+    storage: Storage, folder: PlateFolder, names: Iterable[str]
+) -> tuple[dict[str, object], list[Finding]]:
+    """Those of these published illumination functions that a plate has, see `Listed`.
 
-    `Key_<function>`, `Size_<function>`, `ETag_<function>`, e.g. of IllumDNA; absent where there is none.
+    Files that would be functions of this plate by one half of their place, folder or name, are findings.
     """
-    # <batch>/images/<folder>/Images/ -> <batch>/illum/<plate>/
-    around = folder.prefix.partition(folder.name)[0].rstrip("/").removesuffix("images").rstrip("/")
-    prefix = f"{around}/illum/{folder.plate}/".lstrip("/")
-    found = {entry.key: entry for entry in storage.entries(prefix, checksums=True)}
+    # <batch>/images/<folder>/Images/ -> <batch>/illum/
+    around = folder.path.rpartition("/")[0].split("/")
+    around = around[:-1] if around[-1] == "images" else around
+    batch = "/".join([*around, "illum", ""]).lstrip("/")
+    own = f"{batch}{folder.plate}/"
+    found = {entry.key: entry for entry in storage.entries(own, checksums=True)}
     columns: dict[str, object] = {}
-    for name in screen.illumination_names.values():
-        if entry := found.get(f"{prefix}{folder.plate}_{name}.npy"):
+    lacking = []
+    for name in names:
+        if entry := found.get(f"{own}{folder.plate}_{name}.npy"):
             columns |= {f"Key_{name}": entry.key, f"Size_{name}": entry.size, f"ETag_{name}": entry.etag}
-    return columns
+        else:
+            lacking.append(name)
+    elsewhere = [entry.key for entry in storage.entries(batch) if entry.key not in found] if lacking else []
+    findings = []
+    for name in lacking:
+        near = [key for key in found if key.lower().endswith(f"{name}.npy".lower())]
+        near += [key for key in elsewhere if key.endswith(f"/{folder.plate}_{name}.npy")]
+        if near:
+            what = (
+                f"{folder.where}: {near[0]} is not used as its {name}, which is looked for in "
+                f"{own}{folder.plate}_{name}.npy."
+            )
+            findings.append(Finding("illumination_unused", *folder.where, what, file=near[0]))
+    return columns, findings
 
 
 def some_names(names: pd.Series, most: int = 3) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,19 @@ import pandas as pd
 from pipeline.config import Config, Screen, Subset
 from pipeline.errors import ConfigError
 from pipeline.plan import gallery, load_data
-from pipeline.plan.checks import Finding, check_plates, check_sites, check_wells, findings_table
-from pipeline.plan.metadata import plate_list, screen_plates, screen_wells
+from pipeline.plan.checks import (
+    Finding,
+    check_files,
+    check_plates,
+    check_sites,
+    check_wells,
+    findings_table,
+    most_serious,
+)
+from pipeline.plan.metadata import plate_list, plates_table, screen_wells
 from pipeline.plan.probe import probe
 from pipeline.plan.subset import choose_plates, choose_sites, choose_wells, excluded_wells, name_wells
-from pipeline.screen import Plate, plate_size, well_position
+from pipeline.screen import Plate, name_fault, plate_size, well_position
 from pipeline.storage import Storage, open_storage
 
 KEYS = ["Metadata_Batch", "Metadata_Plate"]
@@ -75,13 +83,14 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
     `needed`: an engine's inputs, without which a site cannot be measured; default: all images of the channel map.
     `earlier`: wells (Metadata_Batch, _Plate, _Well) that were asked for before; they stay in the plan beside the
     config's subset.
-    What is missing is a finding and stops nothing. Raises `ConfigError` where there is nothing to measure, where
-    tables, names or folders leave open what is meant, and where an input is no image of the channel map.
+    What is missing is a finding and stops nothing. A plate whose table, names or folders leave open what is meant is
+    one too (`plate_unusable`), and is not planned. Raises `ConfigError` where no plate is left, where the screen's own
+    tables leave open what is meant, and where an input is no image of the channel map.
     """
     screen, storage = config.screen, open_storage(config.images)
     needed = _needed_images(screen, needed)
     source = SOURCES[screen.sources]
-    table, found = screen_plates(screen), source.find(storage, screen)
+    (table, findings), found = plates_table(screen), source.find(storage, screen)
     if not found:
         raise ConfigError(
             f"There is no {source.LOOKED_FOR} below {config.images}. Check `images`; `sources` in the screen says "
@@ -94,10 +103,11 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
         planned = chosen | {Plate(*key[:2]) for key in before}
         table = table[np.array([plate in planned for plate in plate_list(table)], dtype=bool)]
         found = {plate: place for plate, place in found.items() if plate in planned}
-    findings: list[Finding] = []
+        findings = [finding for finding in findings if (finding.batch, finding.plate) in planned]
     if screen.plates is not None:
         named = plate_list(table)
-        findings += check_plates(named, found)
+        refused = [Plate(finding.batch, finding.plate) for finding in findings if finding.batch and finding.plate]
+        findings += check_plates([*named, *refused], found)
         found = {plate: place for plate, place in found.items() if plate in set(named)}
     else:
         table = _bare_table(table, found)
@@ -105,23 +115,22 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
     folders = dict(zip(plate_list(table), table.get("Metadata_image_folder", [""] * len(table)), strict=True))
     with ThreadPoolExecutor(gallery.REQUESTS) as pool:
         listed = list(
-            pool.map(
-                lambda plate: _list(
-                    storage, screen, plate, source.images(storage, screen, plate, found[plate], folders[plate])
-                ),
-                sorted(found),
-            )
+            pool.map(lambda plate: _list(storage, screen, plate, found[plate], folders[plate]), sorted(found))
         )
     for one in listed:
         findings += one.findings
+    if config.illumination not in ("auto", "gallery"):  # published functions are of no use to this run
+        findings = [finding for finding in findings if not finding.kind.startswith("illumination_")]
     listed = [one for one in listed if len(one.sites)]
     if not listed:
-        reasons = " ".join(finding.what for finding in findings[:3])
+        reasons = " ".join(finding.what for finding in most_serious(findings)[:3])
         raise ConfigError(f"There is nothing to measure below {config.images}. {reasons}".strip())
 
     plates = _plates(table, listed, screen)
-    on_map, unknown = screen_wells(screen, plates[table.columns])
-    sites = pd.concat([one.sites for one in listed], ignore_index=True)
+    on_map, about_maps = screen_wells(screen, plates[table.columns])
+    unusable = {Plate(finding.batch, finding.plate) for finding in about_maps if finding.kind == "plate_unusable"}
+    plates = plates[[plate not in unusable for plate in plate_list(plates)]].reset_index(drop=True)
+    sites = pd.concat([one.sites for one in listed if one.plate not in unusable], ignore_index=True)
     plates["plate_size"] = _plate_sizes(plates, on_map, sites)
     left_out = _by_well(excluded, pd.concat([on_map[WELL], sites[WELL]]))
     if config.subset.sites:
@@ -131,7 +140,9 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
     on_map, sites = (rows[asked.stays(rows)].reset_index(drop=True) for rows in (on_map, plate_sites))
     wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
 
-    findings += unknown
+    findings += about_maps
+    if screen.sources == "load_data":  # which can name anything; a folder holds each file once
+        findings += check_files(plates, sites, found)
     sites_of = dict(list(sites.groupby(KEYS, sort=False)))
     for key, own in wells.groupby(KEYS, sort=False):
         plate = Plate(*map(str, key))
@@ -163,15 +174,24 @@ def _bare_table(table: pd.DataFrame, found: Iterable[Plate]) -> pd.DataFrame:
     return pd.DataFrame(sorted(found), columns=KEYS).reindex(columns=table.columns, fill_value="")
 
 
-def _list(
-    storage: Storage, screen: Screen, plate: Plate, source: tuple[gallery.PlateFolder, pd.DataFrame, list[Finding]]
-) -> PlateImages:
-    folder, images, findings = source
+def _list(storage: Storage, screen: Screen, plate: Plate, place: Any, wanted: str) -> PlateImages:
+    """`place`: where the source found the plate; `wanted`: its image folder by the plates table. No sites, and a
+    finding, where tables, names or folders of this plate leave open what is meant.
+    """
+    try:
+        for name in plate:
+            if name and (fault := name_fault(name)):
+                raise ConfigError(f"{name!r} cannot be the name of a batch or plate: it {fault}.")
+        listed = SOURCES[screen.sources].images(storage, screen, plate, place, wanted)
+    except ConfigError as error:
+        what = str(error) if str(error).startswith(f"{plate} ") else f"{plate} cannot be planned: {error}"
+        return PlateImages(plate, pd.DataFrame(), {}, [Finding("plate_unusable", *plate, what)])
+    folder, images, illumination, findings = listed
     sites = gallery.site_table(plate, images, screen.image_names.values())
     if sites.empty and not any(finding.kind == "plate_not_imaged" for finding in findings):
         findings = [*findings, Finding("plate_not_imaged", *plate, f"{plate}: there are no images in {folder.prefix}.")]
     about, unreadable = probe(storage, plate, images["key"])
-    about |= {"image_folder": folder.prefix, **gallery.list_illumination(storage, folder, screen)}
+    about |= {"image_folder": folder.prefix, **illumination}
     return PlateImages(plate, sites, about, [*findings, *unreadable])
 
 

@@ -31,8 +31,14 @@ def primary_plates(screen: Screen) -> pd.DataFrame:
 
 
 def well_annotations(screen: Screen) -> pd.DataFrame:
-    """One row a well of every plate of the screen, with the `Metadata_*` columns that scores use, all text."""
-    wells = with_variants(screen_wells(screen)[0], screen)
+    """One row a well of every plate of the screen, with the `Metadata_*` columns that scores use, all text.
+
+    Raises `ConfigError` where the plate map of any plate cannot be read.
+    """
+    wells, findings = screen_wells(screen)
+    if unusable := [finding.what for finding in findings if finding.kind == "plate_unusable"]:
+        raise ConfigError(" ".join(unusable[:3]))
+    wells = with_variants(wells, screen)
     return wells[[name for name in (*REQUIRED, *OPTIONAL) if name in wells]]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.plan import make_plan
+from pipeline.plan import gallery, make_plan
 from pipeline.plan.gallery import parse_names, well_names
-from pipeline.screen import PLATE_FORMATS, plate_size, plate_wells, well_name, well_position
+from pipeline.screen import PLATE_FORMATS, Plate, plate_size, plate_wells, well_name, well_position
 from tests.plan.conftest import image_name, tiff
 
 rows, columns = st.integers(1, 32), st.integers(1, 48)
@@ -176,6 +177,32 @@ def test_a_plate_imaged_twice_is_refused_until_the_plates_table_names_the_folder
     assert list(plan.plates["image_folder"]) == ["images/B1/images/P1__2020-11-09T15_32_10-Measurement3/Images/"]
 
 
+def test_of_two_image_trees_with_the_same_folders_each_remedy_names_one(screen):
+    screen.plate("P1")
+    screen.plate("P2")
+    shutil.copytree(screen.images / "images", screen.images / "projected")
+    with pytest.raises(ConfigError) as caught:
+        make_plan(screen.config())
+    message = str(caught.value)
+    tree = re.search(r"point `images` at one of (\S+), (\S+)\.", message)
+    assert tree.groups() == (f"{screen.images}/images", f"{screen.images}/projected")
+    plan = make_plan(screen.config(images=tree[2]))
+    assert plan.plate_list == [("B1", "P1"), ("B1", "P2")]
+    assert plan.findings.empty
+
+    one, other = re.search(r"B1/P1 has 2 image folders: (\S+), (\S+)\. Name the one to take", message).groups()
+    screen.table("plates.csv", f"batch,plate,image_folder\nB1,P1,{other}\nB1,P2,{one.replace('P1', 'P2')}/Images/\n")
+    screen.keys["plates"] = str(screen.root / "plates.csv")
+    plan = make_plan(screen.config())
+    assert [folder.partition("/")[0] for folder in plan.plates["image_folder"]] == ["projected", "images"]
+    assert plan.findings.empty
+
+
+def test_a_plate_s_name_may_hold_two_underscores_and_a_number(screen):
+    screen.plate("A__2B")
+    assert make_plan(screen.config()).plate_list == [("B1", "A__2B")]
+
+
 def test_another_folder_is_never_taken_for_the_one_the_plates_table_names(screen, kinds):
     screen.plate("P1")
     screen.plate("P2")
@@ -198,6 +225,66 @@ def test_published_illumination_functions_are_in_the_plates_table(screen):
     assert plates["Size_IllumDNA"]["P1"] == (folder / "P1_IllumDNA.npy").stat().st_size
     assert plates["Key_IllumDNA"].isna().to_dict() == {"P1": False, "P2": True}
     assert plates["Key_IllumMito"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["P1/P2_IllumDNA.npy", "P1/IllumDNA.npy", "P1/P1_illumdna.npy", "P1_IllumDNA.npy", "P1_new/P1_IllumDNA.npy"],
+)
+def test_a_function_that_is_this_plate_s_by_half_of_its_place_is_found_and_not_used(screen, kinds, place):
+    screen.plate("P1")
+    file = screen.images / "images" / "B1" / "illum" / place
+    file.parent.mkdir(parents=True)
+    np.save(file, np.ones((6, 8)))
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["illumination_unused"]
+    assert plan.findings["what"][0] == (
+        f"B1/P1: images/B1/illum/{place} is not used as its IllumDNA, which is looked for in "
+        "images/B1/illum/P1/P1_IllumDNA.npy."
+    )
+    assert plan.plates["Key_IllumDNA"].isna().all()
+    assert make_plan(screen.config(illumination="none")).findings.empty
+
+
+@pytest.mark.parametrize("fault", ["planes", "times", "folders", "batch"])
+def test_what_is_wrong_with_one_plate_s_images_is_its_finding_and_the_others_are_planned(screen, kinds, fault):
+    bad, good = screen.plate("P1"), screen.plate("P2")
+    if fault == "planes":
+        (bad / image_name("A01", 1, 1, plane=2)).write_bytes(tiff(1))
+    elif fault == "times":
+        (bad / image_name("A01", 1, 1).replace("sk1", "sk2")).write_bytes(tiff(1))
+    elif fault == "folders":
+        screen.plate("P1", folder="{plate}__2020-11-09T15_32_10-Measurement3")
+    else:
+        bad.parent.rename(screen.images / bad.parent.name)
+    plan = make_plan(screen.config())
+    assert plan.plate_list == [("B1", "P2")]
+    assert kinds(plan) == ["plate_unusable"]
+    assert plan.findings["plate"][0] == "P1"
+    assert plan.sites["Key_OrigDNA"].str.contains(good.parent.name).all()
+
+
+def test_a_plate_whose_name_leads_out_of_its_folder_is_not_planned(screen, kinds, monkeypatch):
+    screen.plate("P1")
+    screen.plate("P2")
+    found = gallery.find
+    monkeypatch.setattr(
+        gallery,
+        "find",
+        lambda *where: {
+            (plate if plate.plate == "P2" else Plate("B1", "..")): at for plate, at in found(*where).items()
+        },
+    )
+    plan = make_plan(screen.config())
+    assert (plan.plate_list, kinds(plan)) == ([("B1", "P2")], ["plate_unusable"])
+    assert "'..' cannot be the name of a batch or plate: it leads out of its folder" in plan.findings["what"][0]
+
+
+def test_two_links_to_a_folder_around_them_do_not_keep_the_plan_for_ever(screen):
+    screen.plate("P1")
+    for link in ("one", "two"):
+        (screen.images / "images" / "B1" / link).symlink_to(screen.images / "images")
+    assert make_plan(screen.config()).plate_list == [("B1", "P1")]
 
 
 def test_nothing_below_the_url_is_refused_with_what_was_looked_for(screen):

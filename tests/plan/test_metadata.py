@@ -136,12 +136,32 @@ def test_a_screen_without_tables_knows_nothing_of_its_wells(screen):
     ("plates", "plate_map", "table", "message"),
     [
         ("batch,barcode\nB1,P1\n", MAP, TARGET_STYLE, r"plates\.csv: each row needs a plate.*barcode"),
-        (PLATES + "B1,P1,map,compound\n", MAP, TARGET_STYLE, r"plates\.csv has plate B1/P1 twice"),
+        (PLATES + "B1,P1,pam,compound\n", MAP, TARGET_STYLE, r"plates\.csv has plate B1/P1 twice, with plate_map_name"),
+        (PLATES + "B1,,map,compound\n", MAP, TARGET_STYLE, r"plates\.csv, line 3: each row needs a plate, and this"),
+        (
+            PLATES.replace("modality", "Well"),
+            MAP,
+            TARGET_STYLE,
+            r"plates\.csv has a column Well, and its rows are plates",
+        ),
+        (
+            PLATES.replace(",map,", ",../map,"),
+            MAP,
+            TARGET_STYLE,
+            r"'\.\./map' cannot be a plate map's name: it holds a",
+        ),
+        (PLATES, MAP + "well1 drug\n", TARGET_STYLE, r"map\.txt, line 5: 'well1' is no well name"),
+        (
+            PLATES,
+            "well_position Well broad_sample\nA01 A1 x\nA02 B01 x\n",
+            TARGET_STYLE,
+            "line 3: .*is A02, and Well is B01",
+        ),
         (PLATES.replace(",map,", ",pam,"), MAP, TARGET_STYLE, r"Plate map pam is not in .*pam\.txt"),
         ("batch,plate,modality\nB1,P1,compound\n", MAP, TARGET_STYLE, "no column plate_map_name"),
         ("batch,plate,plate_map_name\nB1,P1,map\n", MAP, TARGET_STYLE, "no column modality"),
         (PLATES, "well broad\nA01 drug\n", TARGET_STYLE, r"map\.txt needs the columns well_position and broad_sample"),
-        (PLATES, MAP + "A1 drug\n", TARGET_STYLE, r"map\.txt has well A01 twice"),
+        (PLATES, MAP + "A1 drug\n", TARGET_STYLE, r"map\.txt has well A01 twice, again in line 5"),
         (PLATES, MAP + "Z99 drug\n", TARGET_STYLE, r"map\.txt: .*outside a 1536-well plate"),
         (PLATES, MAP, "sample\ndrug\n", r"perturbations\.tsv has no column broad_sample; it has sample"),
         (PLATES, MAP, TARGET_STYLE + "drug again NA NA\n", r"drug has several rows in .*perturbations\.tsv"),
@@ -173,6 +193,113 @@ def test_plate_maps_without_a_plates_table_are_refused(screen):
     screen.metadata(PLATES, MAP)
     del screen.keys["plates"]
     with pytest.raises(ConfigError, match="platemaps and no plates table"):
+        wells(screen)
+
+
+# Columns that are called like ours.
+
+
+@pytest.mark.parametrize(
+    "plate_map",
+    [
+        "Row,Column,well_position,broad_sample\nA,1,A01,drug\nA,2,A02,\n",
+        "Well,well_position,broad_sample\nA1,A01,drug\nA2,A02,\n",
+        "Well,well_position,broad_sample\n1,A01,drug\n2,A02,\n",
+        "WELL_Position,broad_sample\na1,drug\na2,\n",
+        "Plate,batch,well_position,broad_sample\nsource7,x,A01,drug\nsource7,x,A02,\n",
+    ],
+)
+def test_columns_of_a_map_that_are_called_like_ours_give_way(screen, plate_map):
+    screen.metadata(PLATES + "B2,P2,map,compound\n", MAP, TARGET_STYLE, negcon_name="DMSO")
+    (screen.root / "platemaps" / "map.txt").unlink()
+    screen.table("platemaps/map.csv", plate_map)
+    table, findings = screen_wells(screen.config().screen)
+    columns = [f"Metadata_{name}" for name in ("Batch", "Plate", "Well", "Row", "Column", "broad_sample", "gene")]
+    assert table[columns].to_numpy().tolist() == [
+        ["B1", "P1", "A01", 1, 1, "drug", "PTGS1"],
+        ["B1", "P1", "A02", 1, 2, "DMSO", ""],
+        ["B2", "P2", "A01", 1, 1, "drug", "PTGS1"],
+        ["B2", "P2", "A02", 1, 2, "DMSO", ""],
+    ]
+    assert not findings
+
+
+def test_columns_of_an_annotation_table_say_nothing_of_our_plates_and_wells(screen):
+    screen.metadata(PLATES, MAP, "broad_sample Plate batch Well Row gene\ndrug 7 x B02 2 TP53\n")
+    row = wells(screen).loc["A01"]
+    assert row[["Metadata_Batch", "Metadata_Plate", "Metadata_Row", "Metadata_gene"]].tolist() == [
+        "B1",
+        "P1",
+        1,
+        "TP53",
+    ]
+
+
+def test_a_column_of_another_name_may_stand_beside_one_of_ours(screen):
+    screen.metadata(PLATES, "well_position broad_sample compound\nA01 stock7 drug\n", MAP, key="compound")
+    screen.table("perturbations.tsv", "broad_sample compound gene\nstock9 drug TP53\n")
+    row = wells(screen).loc["A01"]
+    assert row[["Metadata_broad_sample", "Metadata_gene"]].tolist() == ["drug", "TP53"]
+
+
+def test_a_batch_column_in_capitals_is_not_overlooked(screen):
+    screen.metadata("Batch,plate,plate_map_name\nB1,P1,map\n", MAP)
+    for batch in ({}, {"batch": "B7"}):
+        screen.keys |= batch
+        with pytest.raises(ConfigError, match=r"each row needs a batch.*`columns: \{batch: Batch\}`"):
+            screen_plates(screen.config().screen)
+    screen.keys["columns"] = {"batch": "Batch"}
+    assert screen_plates(screen.config().screen)["Metadata_Batch"].tolist() == ["B1"]
+
+
+def test_batch_and_plate_in_two_spellings_are_one_where_they_agree_and_refused_where_not(screen):
+    screen.metadata("batch,Batch,plate,Plate\nB1,B1,P1,P1\n", MAP)
+    del screen.keys["platemaps"]
+    assert list(screen_plates(screen.config().screen)) == ["Metadata_Batch", "Metadata_Plate"]
+    screen.table("plates.csv", "batch,plate,Plate\nB1,P1,P1\nB1,P2,P3\n")
+    with pytest.raises(ConfigError, match=r"has the columns plate and Plate, with 'P2' and 'P3' in line 3.*Delete one"):
+        screen_plates(screen.config().screen)
+    screen.keys["columns"] = {"plate": "Plate"}
+    assert screen_plates(screen.config().screen)["Metadata_Plate"].tolist() == ["P1", "P3"]
+
+
+# Tables as people have them.
+
+
+def test_a_tab_at_the_end_of_each_row_moves_nothing(screen):
+    screen.metadata(PLATES, MAP, TARGET_STYLE, negcon_name="DMSO")
+    path = screen.root / "platemaps" / "map.txt"
+    path.write_text("well_position\tbroad_sample\nA01\tdrug\t\nA02\t\t\n")
+    table = wells(screen)
+    assert table["Metadata_broad_sample"].to_dict() == {"A01": "drug", "A02": "DMSO"}
+
+
+def test_rows_that_stand_twice_are_read_once(screen):
+    screen.metadata(PLATES + "B1,P1,map,compound\n", MAP, TARGET_STYLE + "drug aspirin NA PTGS1\n")
+    assert len(wells(screen)) == 3
+
+
+@pytest.mark.parametrize("name", ["map.txt", "map.tsv", "map.csv"])
+def test_a_plate_map_may_be_named_with_its_ending_and_written_with_any_separator(screen, name):
+    screen.metadata(PLATES.replace(",map,", f",{name},"), MAP)
+    (screen.root / "platemaps" / "map.txt").unlink()
+    (screen.root / "platemaps" / name).write_text("well_position;broad_sample\nA01;drug\n", encoding="utf-16")
+    assert wells(screen)["Metadata_broad_sample"].to_dict() == {"A01": "drug"}
+
+
+def test_two_maps_of_one_name_are_refused(screen):
+    screen.metadata(PLATES, MAP)
+    screen.table("platemaps/map.csv", "well_position,broad_sample\nA01,other\n")
+    with pytest.raises(ConfigError, match=r"Plate map map is in .* as map\.txt, map\.csv. Keep one"):
+        wells(screen)
+
+
+@pytest.mark.parametrize("name", ["plates.csv", "platemaps/map.txt", "perturbations.tsv"])
+@pytest.mark.parametrize("data", [b"", b"<html></html>", b"version https://git-lfs.github.com/spec/v1\n", b"a,b\n"])
+def test_every_table_that_is_none_is_refused_by_name(screen, name, data):
+    screen.metadata(PLATES, MAP, TARGET_STYLE)
+    (screen.root / name).write_bytes(data)
+    with pytest.raises(ConfigError, match=rf"{name} cannot be read as a table"):
         wells(screen)
 
 

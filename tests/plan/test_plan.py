@@ -132,6 +132,50 @@ def test_a_plate_without_negative_controls_is_found(annotated, kinds):
     assert kinds(make_plan(annotated.config())) == ["no_negative_controls"] * 2
 
 
+def test_a_plate_without_a_map_is_found_and_measured(annotated, kinds):
+    annotated.table("plates.csv", "batch,plate,plate_map_name\nB1,P1,map\nB1,P2,\n")
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["plate_without_map"]
+    assert plan.findings["what"][0] == "B1/P2 has no plate map (no plate_map_name): nobody knows what is in its wells."
+    assert plan.findings.loc[0, ["batch", "plate"]].tolist() == ["B1", "P2"]
+    assert len(plan.sites) == 12
+    assert set(plan.wells.query("Metadata_Plate == 'P2'")["Metadata_broad_sample"]) == {""}
+
+
+@pytest.mark.parametrize("text", [None, "", "well_position\tbroad_sample\nA01\tdrug\tfield\n", "well\tx\nA01\tdrug\n"])
+def test_a_plate_whose_map_cannot_be_read_is_found_and_the_others_are_planned(annotated, kinds, text):
+    annotated.table("plates.csv", "batch,plate,plate_map_name\nB1,P1,map\nB1,P2,pam\n")
+    if text is not None:
+        (annotated.root / "platemaps" / "pam.txt").write_text(text)
+    plan = make_plan(annotated.config())
+    assert plan.plate_list == [("B1", "P1")]
+    assert kinds(plan) == ["plate_unusable"]
+    assert plan.findings["what"][0].startswith("B1/P2 cannot be planned: ")
+    assert "pam" in plan.findings["what"][0]
+    assert set(plan.sites["Metadata_Plate"]) == set(plan.wells["Metadata_Plate"]) == {"P1"}
+
+
+def test_rows_of_the_plates_table_that_leave_open_what_is_meant_are_found_and_the_others_planned(annotated, kinds):
+    annotated.table("plates.csv", PLATES + "B1,P1,map2\nB1,,map\n,P9,map\n")
+    plan = make_plan(annotated.config())
+    assert plan.plate_list == [("B1", "P2")]
+    assert kinds(plan) == ["plate_unusable"] * 3
+    assert sorted(what.partition("plates.csv")[2] for what in plan.findings["what"]) == [
+        " has plate B1/P1 twice, with plate_map_name 'map' in line 2 and 'map2' in line 4. Delete one.",
+        ", line 5: each row needs a plate, and this one has none.",
+        ", line 6: each row needs a batch, and this one has none.",
+    ]
+
+
+def test_a_plate_that_the_table_names_without_its_zeros_is_found_with_the_one_that_is_there(annotated):
+    annotated.plate("00123")
+    annotated.table("plates.csv", PLATES + "B1,123,map\n")
+    found = make_plan(annotated.config()).findings
+    assert found["what"][0] == (
+        "The plates table names B1/123, of which there are no images; there are images of B1/00123."
+    )
+
+
 def test_an_image_folder_without_images_is_found(annotated, kinds):
     for path in annotated.images.rglob("P2__*/Images/*"):
         path.unlink()
