@@ -2,7 +2,6 @@
 
 from pipeline.config.files import SCREENS, load_config, load_screen
 from pipeline.config.model import (
-    MAP_SUFFIXES,
     Config,
     PerturbationTable,
     ScoresConfig,
@@ -14,7 +13,6 @@ from pipeline.config.model import (
 )
 
 __all__ = [
-    "MAP_SUFFIXES",
     "SCREENS",
     "Config",
     "PerturbationTable",

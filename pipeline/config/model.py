@@ -18,9 +18,6 @@ from pipeline.errors import ConfigError
 from pipeline.screen import name_fault, well_name, well_position
 from pipeline.storage import Location
 
-#: endings of plate maps, in their folder
-MAP_SUFFIXES = (".txt", ".tsv", ".csv")
-
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pipeline.config import MAP_SUFFIXES, PerturbationTable, Screen
+from pipeline.config import PerturbationTable, Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.checks import Finding
 from pipeline.screen import Plate, name_fault, plate_size, well_name, well_position
@@ -24,6 +24,9 @@ from pipeline.text_table import read_text_table
 ANNOTATION = ("broad_sample", "control_type", "pert_type", "pert_iname", "gene", "target_list")
 
 #: the column of a plate map that names the well, in any case; the first that is there
+#: endings of plate maps, in their folder
+MAP_SUFFIXES = (".txt", ".tsv", ".csv")
+
 _WELL_COLUMNS = ("well_position", "metadata_well", "well")
 #: columns of one well, which the row of a plate cannot have
 _OF_WELLS = ("Well", "Row", "Column", "broad_sample")
