@@ -15,7 +15,7 @@ KINDS = {
     "plate_not_imaged": "Plates in the plates table without images",
     "plate_not_in_table": "Plates with images, but not in the plates table: left out",
     "no_negative_controls": "Plates without negative controls",
-    "unreadable": "Plates of which no image could be read",
+    "unreadable": "Images that cannot be read",
     "unlike_others": "Images of another size or type than others of their plate",
     "image_missing": "Sites with images missing",
     "empty_file": "Image files without content",
