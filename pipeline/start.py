@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pipeline import cells, illumination, measure
 from pipeline.config import Config
-from pipeline.engines import open_engine
-from pipeline.errors import ConfigError
+from pipeline.engines import cppipe, open_engine
+from pipeline.errors import ConfigError, StorageError
 from pipeline.plan import Plan, make_plan, write_plan
 from pipeline.progress import Progress
 from pipeline.run_record import RECORD, Run, make_record, open_run, refuse_other, update_config, write_record
 from pipeline.scores import in_order
 from pipeline.screen import plate_wells
-from pipeline.storage import open_storage
+from pipeline.storage import Storage, open_storage
 
 
 def start(config: Config, progress: Progress) -> Run:
@@ -19,7 +19,7 @@ def start(config: Config, progress: Progress) -> Run:
 
     Raises `SettingsDiffer` where the root belongs to a run with other settings.
     """
-    storage = open_storage(config.results)
+    storage = _results(config)
     refuse_other(storage, config.settings())
     if storage.stat(RECORD) is None:
         plan_run(config, progress, write=True)
@@ -36,10 +36,9 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
     The pipeline file is opened first: what cannot run is refused before anything is listed.
     """
     in_order(config.scores.tasks)
-    try:
-        text = config.engine.cppipe.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(f"engine.cppipe: {config.engine.cppipe} cannot be read: {error.strerror}") from None
+    if write:
+        _results(config)
+    text = cppipe.read_text(config.engine.cppipe)
     with open_engine(config.engine.kind, text) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
     for module, reason in left_out.items():
@@ -50,7 +49,7 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
     copies = config.screen.copied_names
     plan = make_plan(config, [name for name in inputs if name not in copies])
     if write:
-        storage = open_storage(config.results)
+        storage = _results(config)
         record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, plates=plan.plate_list)
         refuse_other(storage, record["settings"])
         write_plan(plan, storage, is_new=storage.stat(RECORD) is None)
@@ -62,3 +61,13 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
             illumination.sources(Run(storage, config, text, record), plate)
         write_record(storage, config, text, record)
     return plan
+
+
+def _results(config: Config) -> Storage:
+    """The store of the results. Raises `ConfigError` where it is a folder that cannot be made or written to."""
+    storage = open_storage(config.results)
+    try:
+        storage.prepare()
+    except StorageError as error:
+        raise ConfigError(f"results: {error}. Give `results` a folder that can be written to.") from error
+    return storage
