@@ -141,18 +141,25 @@ class S3Storage:
         return self._ask("s3:ListBucket", prefix, lambda: self.client.list_objects_v2(**place, **more))
 
     def _refuse_pages(self, operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
-        """An answer that no S3 server gives: web servers answer everything with a page, however often one asks."""
-        if operation_model.name == "ListObjectsV2":
-            is_s3 = any(root in response_dict["body"][:1024] for root in (b"<ListBucketResult", b"<Error"))
-        else:
-            is_s3 = "ETag" in response_dict["headers"]
-        if response_dict["status_code"] == 200 and not is_s3:
-            raise self._no_s3()
+        """An answer that no S3 server gives: web servers answer everything with a page, however often one asks.
 
-    def _no_s3(self) -> StorageError:
+        Nor does a redirection that names no region lead to one: botocore would follow it without end.
+        """
+        name, status, headers = operation_model.name, response_dict["status_code"], response_dict["headers"]
+        body = response_dict["body"][:1024] if isinstance(response_dict["body"], bytes) else b""  # else a stream
+        if name == "ListObjectsV2" and status == 200:
+            is_s3 = b"<ListBucketResult" in body or b"<Error" in body
+        elif name in ("GetObject", "HeadObject", "PutObject") and status == 200:
+            is_s3 = "ETag" in headers
+        else:
+            is_s3 = not 300 <= status < 400 or b"<Error" in body or "x-amz-bucket-region" in headers
+        if not is_s3:
+            raise self._no_s3(f" ({status})")
+
+    def _no_s3(self, answer: str = "") -> StorageError:
         return StorageError(
-            f"{self._server} does not answer as an S3 server does, when asked for s3://{self.bucket}/{self.prefix}. "
-            "Check the endpoint: a server's web page has another port than its S3 interface."
+            f"{self._server} does not answer as an S3 server does{answer}, when asked for s3://{self.bucket}/"
+            f"{self.prefix}. Check the endpoint: a server's web page has another port than its S3 interface."
         )
 
     @property
@@ -195,8 +202,10 @@ class S3Storage:
             code = error.response.get("Error", {}).get("Code", "")
             if code == "NoSuchBucket":
                 return StorageError(f"Bucket {self.bucket} does not exist at {self._server}. Check URL and endpoint.")
+            if right == "s3:ListBucket" and code.isdigit() and code not in _TRANSIENT:
+                return self._no_s3(f" ({code})")  # where an S3 server refuses a listing, it says why
             if code in _ABSENT:
-                return self._no_s3() if right == "s3:ListBucket" else NotFound(f"{url} does not exist")
+                return NotFound(f"{url} does not exist")
             if code in _DENIED:
                 return AccessDenied(self._denied(right, key, code))
             if code in _UNKNOWN_KEYS:

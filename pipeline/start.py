@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline import cells, illumination, measure
 from pipeline.config import Config
 from pipeline.engines import cppipe, open_engine
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError, NotFound, StorageError
 from pipeline.plan import Plan, make_plan, write_plan
 from pipeline.progress import Progress
 from pipeline.run_record import RECORD, Run, make_record, open_run, refuse_other, update_config, write_record
@@ -36,8 +36,7 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
     The pipeline file is opened first: what cannot run is refused before anything is listed.
     """
     in_order(config.scores.tasks)
-    if write:
-        _results(config)
+    storage = _results(config) if write else None
     text = cppipe.read_text(config.engine.cppipe)
     with open_engine(config.engine.kind, text) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
@@ -48,8 +47,7 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
     progress.say(f"Listing {config.images}")
     copies = config.screen.copied_names
     plan = make_plan(config, [name for name in inputs if name not in copies])
-    if write:
-        storage = _results(config)
+    if storage is not None:
         record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, plates=plan.plate_list)
         refuse_other(storage, record["settings"])
         write_plan(plan, storage, is_new=storage.stat(RECORD) is None)
@@ -64,10 +62,15 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
 
 
 def _results(config: Config) -> Storage:
-    """The store of the results. Raises `ConfigError` where it is a folder that cannot be made or written to."""
+    """The store of the results. Raises `ConfigError` where it cannot be reached, made or written to."""
     storage = open_storage(config.results)
     try:
         storage.prepare()
+        storage.get(RECORD)
+    except NotFound:
+        pass
     except StorageError as error:
-        raise ConfigError(f"results: {error}. Give `results` a folder that can be written to.") from error
+        if error.retry:
+            raise
+        raise ConfigError(f"results: {error}") from error
     return storage

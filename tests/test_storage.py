@@ -295,9 +295,10 @@ def test_a_web_page_where_an_s3_server_should_be_is_said_with_the_endpoint(web: 
         assert len(web.asked) == 1  # it would not help to ask again
 
 
-def test_a_web_servers_404_is_no_empty_listing(web: WebServer) -> None:
-    web.status = 404
-    with pytest.raises(StorageError, match="does not answer as an S3 server"):
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 405])
+def test_what_a_web_server_refuses_to_list_is_no_lack_of_rights_and_no_empty_place(web: WebServer, status: int) -> None:
+    web.status = status
+    with pytest.raises(StorageError, match=rf"does not answer as an S3 server does \({status}\)"):
         list(web.storage().entries())
 
 

@@ -31,8 +31,8 @@ PHOTOMETRIC, COLOUR_TABLE, MAX_SAMPLE_VALUE = 262, 320, 281
 #: so that CellProfiler sees bright cells; its reader takes an indexed image as colours, unless its table says nothing
 #: (`formatreader.read` of python-bioformats)
 WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3
-#: pixels of an image that is read: a file of 1 MB can claim, and inflate to, any number
-LARGEST = 100_000_000
+#: bytes of the pixels of an image that is read: a file of 1 MB can claim, and inflate to, any number
+LARGEST = 2**28
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -180,11 +180,13 @@ def read_page(data: bytes) -> Page:
         raise ImageError(f"holds an array of shape {found} where one grey plane is expected")
     if kind is None or kind not in (np.uint8, np.uint16, np.float32, np.float64):
         raise ImageError(f"holds {kind} pixels; uint8, uint16 and floating point can be measured")
-    if stored > LARGEST:
-        raise ImageError(f"is {found[0]} x {found[1]} pixels (y, x); at most {LARGEST:,} pixels are read")
+    if (size := stored * kind.itemsize) > LARGEST:
+        raise ImageError(
+            f"is {found[0]} x {found[1]} pixels (y, x) of {kind}, which would take {size / 2**20:,.0f} MiB; at most "
+            f"{LARGEST // 2**20} are read"
+        )
     photometric = tags.get(PHOTOMETRIC)
-    is_plain_table = photometric == PALETTE and _is_identity(tags.get(COLOUR_TABLE))
-    if photometric == PALETTE and not is_plain_table:
+    if photometric == PALETTE and not _is_identity(tags.get(COLOUR_TABLE)):
         raise ImageError("has a colour table: its pixels stand for colours. Save it as a greyscale image")
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE):
         said = "does not say" if photometric is None else f"says in a way that is not known here ({photometric})"
