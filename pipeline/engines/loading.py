@@ -43,7 +43,7 @@ def full_scales(pipeline: Pipeline, names: Iterable[str]) -> dict[str, FullScale
     for module in pipeline.enabled:
         if module.name == "NamesAndTypes":
             by_name |= {image["name"]: _full_scale(module, image) for image in _images(module)}
-        elif module.name in ("LoadData", "LoadImages", "LoadSingleImage"):
+        elif module.name in ("LoadData", "LoadImages"):  # what LoadSingleImage loads is no image of a site
             others = _answer(module)
     found = {name: by_name.get(name, others) for name in names}
     if any(map(_measures_costes, pipeline.enabled)):
