@@ -10,15 +10,15 @@ import pandas as pd
 
 from pipeline import cells, illumination, measure
 from pipeline.config import Config, Screen
-from pipeline.engines import open_engine
-from pipeline.errors import ConfigError, NotFound, SettingsDiffer
+from pipeline.engines import cppipe, open_engine
+from pipeline.errors import ConfigError, NotFound, SettingsDiffer, StorageError
 from pipeline.plan import Plan, findings_table, make_plan, screen_plates
 from pipeline.plan.checks import Finding
 from pipeline.plan.metadata import plate_list
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.plan import KEYS, read_plates, read_sites, read_wells, write_plan
-from pipeline.results.run import Run, find_root, make_record, refuse_other, write_record
+from pipeline.results.run import RECORD, Run, find_root, make_record, refuse_other, write_record
 from pipeline.scores import in_order
 from pipeline.screen import Plate, plate_wells
 from pipeline.storage import Location, Storage, open_storage
@@ -72,10 +72,8 @@ def _open(
     through: Callable[[Location], Storage] = open_storage,
 ) -> _Opened:
     in_order(config.scores.tasks)
-    try:
-        text = config.engine.cppipe.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(f"engine.cppipe: {config.engine.cppipe} cannot be read: {error.strerror}") from None
+    _check_results(through(config.results))
+    text = cppipe.read_text(config.engine.cppipe)
     with open_engine(config.engine.kind, text) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
     for module, reason in left_out.items():
@@ -89,6 +87,17 @@ def _open(
     storage = through(root)
     refuse_other(storage, record)
     return _Opened(config, storage, text, record, schema)
+
+
+def _check_results(storage: Storage) -> None:
+    """Raises `ConfigError` where the place of the results cannot be reached, made or written to."""
+    try:
+        storage.prepare()
+        storage.stat(RECORD)
+    except StorageError as error:
+        if error.retry:
+            raise
+        raise ConfigError(f"results: {error}") from error
 
 
 def _planned(opened: _Opened, progress: Progress) -> Plan:

@@ -1,9 +1,7 @@
-"""One place below a URL: get, list, put, put-if-absent, put-if-unchanged. The only module that opens an S3 client.
+"""One place below a URL: get, list, put, put-if-absent, put-if-unchanged. `pipeline.s3` has the part for S3.
 
 A location is `s3://bucket/prefix` or a local folder. Keys are relative to it. Credentials never travel: a location
 names at most a profile of the machine's AWS configuration, and every process finds the secret for itself.
-
-Requests are retried here and nowhere else (botocore's own retries are off), so that delays do not multiply.
 """
 
 from __future__ import annotations
@@ -14,19 +12,16 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
-import boto3
-import botocore.config
-import botocore.exceptions
-import stamina
 import zarr.storage
-from botocore import UNSIGNED
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.errors import AccessDenied, Changed, ConfigError, NotFound, StorageError
 
@@ -43,6 +38,37 @@ class Location(BaseModel):
     region: str | None = Field(None, description="AWS region; left out, boto3's own rules decide.")
     profile: str | None = Field(None, description="Profile of the AWS configuration files whose credentials to use.")
     anonymous: bool = Field(False, description="Read without credentials, as the Cell Painting Gallery allows.")
+    requester_pays: bool = Field(
+        False, description="Pay for the requests and the traffic, where a bucket asks its readers to (requester pays)."
+    )
+
+    # These raise our own error: one of pydantic's would repeat the value, and with it a secret that stands in it.
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_place(cls, url: str) -> str:
+        url = url.strip()
+        scheme, _, rest = url.partition("://")
+        before_path = rest.partition("/")[0]
+        if "@" in before_path or (scheme == "s3" and ":" in before_path):
+            raise ConfigError(
+                f"A URL holds more than a bucket between {scheme}:// and the next /. Credentials do not belong there "
+                "(they would be copied into the results): name a profile of the AWS configuration in `profile`."
+            )
+        if url.startswith("s3:") and not (scheme == "s3" and before_path):
+            raise ConfigError(f"{url!r} names no bucket; write s3://bucket/prefix")
+        return url
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str | None) -> str | None:
+        return None if endpoint is None else _address(endpoint.strip())
+
+    @model_validator(mode="after")
+    def _someone_pays(self) -> Self:
+        if self.requester_pays and self.anonymous:
+            raise ConfigError(f"{self.url}: `anonymous` and `requester_pays` exclude each other: nobody would pay")
+        return self
 
     @property
     def is_s3(self) -> bool:
@@ -53,6 +79,28 @@ class Location(BaseModel):
 
     def __str__(self) -> str:
         return self.url
+
+
+def _address(endpoint: str) -> str:
+    """The address of an S3 server. Raises `ConfigError`, which repeats no secret, where it is none."""
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"endpoint: this is no address ({error}); write http://host:port") from None
+    if "@" in endpoint:
+        raise ConfigError(
+            "endpoint: credentials do not belong into an address (they would be copied into the results). Take out "
+            "what stands before the @, and name a profile of the AWS configuration in `profile`."
+        )
+    if "://" not in endpoint:
+        raise ConfigError(
+            f"endpoint: {endpoint!r} does not say how to speak to the server; write http://{endpoint}, or "
+            f"https://{endpoint} where it has a certificate"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or port == 0:
+        raise ConfigError(f"endpoint: {endpoint!r} is no address of an S3 server; write http://host:port")
+    return endpoint
 
 
 @dataclass(frozen=True)
@@ -115,6 +163,10 @@ class Storage(Protocol):
         """Take an object away; harmless where there is none."""
         ...
 
+    def prepare(self) -> None:
+        """Find out whether a folder can be written to, before work is put into it. Buckets tell at the first write."""
+        ...
+
     def zarr_store(self, key: str = "") -> Any:
         """A read-only zarr store of what lies below `key`."""
         ...
@@ -127,7 +179,11 @@ def open_storage(location: Location | str) -> Storage:
         location = Location(url=location)
     if "://" in location.url and not location.is_s3:
         raise ConfigError(f"{location}: only s3://bucket/prefix and local folders can be read and written")
-    return S3Storage(location) if location.is_s3 else LocalStorage(location)
+    if not location.is_s3:
+        return LocalStorage(location)
+    from pipeline.s3 import S3Storage
+
+    return S3Storage(location)
 
 
 def md5(data: bytes) -> str:
@@ -150,47 +206,49 @@ class LocalStorage:
         self.root = Path(location.url.removeprefix("file://")).expanduser().absolute()
 
     def get(self, key: str, *, etag: str | None = None) -> bytes:
-        try:
+        with _named_errors(self.root / key, "read"):
             data = (self.root / key).read_bytes()
-        except FileNotFoundError:
-            raise NotFound(f"{self.root / key} does not exist") from None
-        except OSError as error:
-            raise StorageError(f"{self.root / key} cannot be read: {error}") from error
         if etag is not None and md5(data) != etag:
             raise Changed(f"{self.root / key} is not the file that was planned: its MD5 is {md5(data)}, not {etag}")
         return data
 
     def stat(self, key: str) -> Stat | None:
         path = self.root / key
-        if not path.is_file():
-            return None
-        data = path.read_bytes()
-        return Stat(len(data), md5(data), {})
+        with suppress(NotFound), _named_errors(path, "read"):
+            if path.is_file():
+                data = path.read_bytes()
+                return Stat(len(data), md5(data), {})
+        return None
 
     def entries(self, prefix: str = "", *, checksums: bool = False) -> Iterator[Entry]:
         folder = self.root / prefix.rpartition("/")[0]
-        if not folder.is_dir():
+        if not self._is_folder(folder):
             return
         files = []
-        for top, folders, names in os.walk(folder, followlinks=True):
+        for top, folders, names in os.walk(folder, followlinks=True, onerror=_raise_named):
             folders[:] = [name for name in folders if not _is_loop(Path(top, name))]
             files += [Path(top, name) for name in names]
         for key, path in sorted((file.relative_to(self.root).as_posix(), file) for file in files):
             if key.startswith(prefix) and not path.name.startswith(_TEMPORARY):
                 try:
-                    status = path.stat()
-                    etag = md5(path.read_bytes()) if checksums else None
-                except OSError as error:
-                    if error.errno not in (errno.ENOENT, errno.ELOOP):
-                        raise
-                    continue  # taken away while we listed, or a link that leads nowhere
+                    with _named_errors(path, "read"):
+                        status = path.stat()
+                        etag = md5(path.read_bytes()) if checksums else None
+                except NotFound:  # taken away while we listed, or a link that leads nowhere
+                    continue
                 yield Entry(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def folders(self, prefix: str = "") -> list[str]:
         folder = self.root / prefix
-        if not folder.is_dir():
+        if not self._is_folder(folder):
             return []
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_loop(entry))
+        with _named_errors(folder, "listed"):
+            # lost+found is the file system's own, and nobody may read it
+            return sorted(
+                entry.name
+                for entry in folder.iterdir()
+                if entry.is_dir() and entry.name != "lost+found" and not _is_loop(entry)
+            )
 
     def put(self, key: str, data: bytes) -> None:
         with self._written(key, data) as temporary:
@@ -202,6 +260,13 @@ class LocalStorage:
                 os.link(temporary, self.root / key)  # atomic, and fails where something is
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno in (errno.EPERM, errno.ENOTSUP):
+                    raise StorageError(
+                        f"{self.root / key} cannot be written: its file system knows no links ({error.strerror}), by "
+                        "which two writers are kept apart. Choose a folder on another one."
+                    ) from error
+                raise
         return True
 
     def put_if_unchanged(self, key: str, data: bytes, etag: str, metadata: dict[str, str] | None = None) -> None:
@@ -211,13 +276,38 @@ class LocalStorage:
         self.put(key, data)
 
     def remove(self, key: str) -> None:
-        (self.root / key).unlink(missing_ok=True)
+        with _named_errors(self.root / key, "removed"):
+            (self.root / key).unlink(missing_ok=True)
+
+    def prepare(self) -> None:
+        with _named_errors(self.root, "written to"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(prefix=_TEMPORARY, dir=self.root).close()
 
     def zarr_store(self, key: str = "") -> Any:
         return zarr.storage.LocalStore(self.root / key, read_only=True)
 
-    def _written(self, key: str, data: bytes) -> _TemporaryFile:
-        return _TemporaryFile(self.root / key, data)
+    def _is_folder(self, path: Path) -> bool:
+        with _named_errors(path, "read"):
+            return path.is_dir()
+
+    @contextmanager
+    def _written(self, key: str, data: bytes) -> Iterator[Path]:
+        """The data in a file beside its place. It is gone afterwards, whatever happens."""
+        path = self.root / key
+        with _named_errors(path, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+            temporary = Path(name)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.chmod(0o644)
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 def _is_loop(folder: Path) -> bool:
@@ -231,198 +321,29 @@ def _is_loop(folder: Path) -> bool:
 _TEMPORARY = ".writing-"
 
 
-class _TemporaryFile:
-    def __init__(self, path: Path, data: bytes) -> None:
-        self.path, self.data = path, data
-
-    def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.path.parent)
-        self.temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(self.data)
-            file.flush()
-            os.fsync(file.fileno())
-        self.temporary.chmod(0o644)
-        return self.temporary
-
-    def __exit__(self, *_: object) -> None:
-        self.temporary.unlink(missing_ok=True)
-
-
-# --- S3 ---------------------------------------------------------------------------------------------------------------
-
-#: answers that a later try can mend; 409 is AWS's word for two conditional writes at once
-_TRANSIENT = {
-    *("SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "RequestTimeout"),
-    *("InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict", "RequestTimeTooSkewed"),
-    *("ExpiredToken", "ExpiredTokenException"),
-    *("408", "409", "429", "500", "502", "503", "504"),
-}
-_ABSENT = {"NoSuchKey", "404", "NotFound"}
-_DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"}
-_CHANGED = {"PreconditionFailed", "412"}
-
-
-class S3Storage:
-    """A prefix of a bucket, on AWS or any other S3 server."""
-
-    def __init__(self, location: Location) -> None:
-        self.location = location
-        bucket, _, prefix = location.url.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise ConfigError(f"{location.url!r} names no bucket; write s3://bucket/prefix")
-        self.bucket, self.prefix = bucket, prefix.strip("/") + "/" if prefix.strip("/") else ""
-        session = _session(location)
-        self.client = session.client(
-            "s3",
-            endpoint_url=location.endpoint,
-            region_name=location.region or session.region_name or "us-east-1",
-            config=botocore.config.Config(
-                signature_version=UNSIGNED if location.anonymous else None,
-                retries={"total_max_attempts": 1},
-                connect_timeout=10,
-                read_timeout=60,
-                max_pool_connections=32,
-                s3={"addressing_style": "path"} if location.endpoint else None,
-            ),
-        )
-
-    def get(self, key: str, *, etag: str | None = None) -> bytes:
-        condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
-
-        def request() -> bytes:
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **condition)
-            data: bytes = answer["Body"].read()
-            # With a KMS key the ETag is no MD5 although it looks like one.
-            comparable = etag is not None and is_md5(etag) and "aws:kms" not in answer.get("ServerSideEncryption", "")
-            if comparable and md5(data) != etag:
-                raise Changed(f"{self._url(key)} arrived damaged, again and again: its MD5 is not {etag}", retry=True)
-            return data
-
-        return self._ask(key, request)
-
-    def stat(self, key: str) -> Stat | None:
-        try:
-            found = self._ask(key, lambda: self.client.head_object(Bucket=self.bucket, Key=self.prefix + key))
-        except NotFound:
-            return None
-        return Stat(found["ContentLength"], found["ETag"].strip('"'), found["Metadata"])
-
-    def entries(self, prefix: str = "", *, checksums: bool = False) -> Iterator[Entry]:
-        token: dict[str, str] = {}
-        while True:
-            page = self._page(prefix, **token)
-            for item in page.get("Contents", []):
-                key = item["Key"].removeprefix(self.prefix)
-                yield Entry(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def folders(self, prefix: str = "") -> list[str]:
-        names: list[str] = []
-        token: dict[str, str] = {}
-        while True:
-            page = self._page(prefix, Delimiter="/", **token)
-            below = len(self.prefix + prefix)
-            names += [item["Prefix"][below:].rstrip("/") for item in page.get("CommonPrefixes", [])]
-            if not page.get("IsTruncated"):
-                return sorted(names)
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def put(self, key: str, data: bytes) -> None:
-        self._put(key, data)
-
-    def put_if_absent(self, key: str, data: bytes, metadata: dict[str, str] | None = None) -> bool:
-        try:
-            self._put(key, data, IfNoneMatch="*", Metadata=metadata or {})
-        except Changed:
-            return False
-        return True
-
-    def put_if_unchanged(self, key: str, data: bytes, etag: str, metadata: dict[str, str] | None = None) -> None:
-        self._put(key, data, IfMatch=f'"{etag}"', Metadata=metadata or {})
-
-    def remove(self, key: str) -> None:
-        self._ask(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key))
-
-    def zarr_store(self, key: str = "") -> Any:
-        from obstore.auth.boto3 import Boto3CredentialProvider
-        from obstore.store import S3Store
-
-        place = self.location
-        session = _session(place)
-        store = S3Store(
-            self.bucket,
-            prefix=f"{self.prefix}{key}".rstrip("/"),
-            endpoint=self.client.meta.endpoint_url,
-            region=self.client.meta.region_name,
-            client_options={"allow_http": True},
-            **(
-                {"skip_signature": True}
-                if place.anonymous
-                else {"credential_provider": Boto3CredentialProvider(session)}
-            ),
-        )
-        return zarr.storage.ObjectStore(store, read_only=True)
-
-    def _put(self, key: str, data: bytes, **conditions: Any) -> None:
-        self._ask(
-            key,
-            lambda: self.client.put_object(
-                Bucket=self.bucket, Key=self.prefix + key, Body=data, ChecksumAlgorithm="SHA256", **conditions
-            ),
-        )
-
-    def _page(self, prefix: str, **more: str) -> dict[str, Any]:
-        return self._ask(
-            prefix, lambda: self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + prefix, **more)
-        )
-
-    def _url(self, key: str) -> str:
-        return f"s3://{self.bucket}/{self.prefix}{key}"
-
-    def _ask(self, key: str, request: Any) -> Any:
-        """One request with our errors and the only retries there are."""
-        for attempt in stamina.retry_context(
-            on=_can_be_retried, attempts=6, timeout=120.0, wait_initial=0.2, wait_max=10.0, wait_jitter=1.0
-        ):
-            with attempt:
-                try:
-                    return request()
-                except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-                    raise self._named(key, error) from error
-        raise AssertionError("unreachable")  # pragma: no cover
-
-    def _named(self, key: str, error: Exception) -> Exception:
-        url = self._url(key)
-        if isinstance(error, botocore.exceptions.ClientError):
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in _ABSENT:
-                return NotFound(f"{url} does not exist")
-            if code == "NoSuchBucket":
-                return StorageError(f"Bucket {self.bucket} does not exist. Check the URL and the endpoint.")
-            if code in _DENIED:
-                who = self.location.profile or ("anyone" if self.location.anonymous else "the default credentials")
-                return AccessDenied(f"{url}: access denied ({code}) for {who}. Check the profile and its rights.")
-            if code in _CHANGED:
-                return Changed(f"{url} is not the object that was expected")
-            return StorageError(f"{url}: {error}", retry=code in _TRANSIENT)
-        if isinstance(error, botocore.exceptions.NoCredentialsError):
-            return AccessDenied(f"{url}: {error}. Name a profile, or set `anonymous: true` for a public bucket.")
-        return StorageError(f"{url}: {error}", retry=True)  # connections, time-outs, bodies cut short
-
-
-def _session(location: Location) -> boto3.Session:
+@contextmanager
+def _named_errors(path: Path, done: str) -> Iterator[None]:
+    """Errors of the file system as ours, with the path and the cause."""
     try:
-        return boto3.Session(profile_name=location.profile, region_name=location.region)
-    except botocore.exceptions.ProfileNotFound:
-        raise ConfigError(
-            f"{location}: this machine's AWS configuration has no profile {location.profile!r}. "
-            "`aws configure --profile NAME` makes one; AWS_SHARED_CREDENTIALS_FILE says where the file is."
-        ) from None
+        yield
+    except StorageError:
+        raise
+    except ValueError as error:  # a name with a NUL in it
+        raise StorageError(f"{str(path)!r} cannot be {done}: {error}") from error
+    except OSError as error:
+        leads_nowhere = isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP  # links in a circle
+        if leads_nowhere and done == "read":
+            raise NotFound(f"{path} does not exist") from None
+        cause = error.strerror or str(error)
+        at = str(error.filename or "")
+        if at not in ("", str(path)) and not Path(at).name.startswith(_TEMPORARY):
+            cause += f": {at}"
+        kind = AccessDenied if isinstance(error, PermissionError) else StorageError
+        raise kind(f"{path} cannot be {done}: {cause}") from error
 
 
-def _can_be_retried(error: Exception) -> bool:
-    return isinstance(error, StorageError) and error.retry
+def _raise_named(error: OSError) -> None:
+    """For `os.walk`, which would leave out what it may not read. What was taken away while we listed is no error."""
+    if not isinstance(error, FileNotFoundError):
+        with _named_errors(Path(error.filename), "listed"):
+            raise error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
+import logging
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +15,7 @@ from typing import ClassVar
 
 import pytest
 import stamina
+import zarr
 
 from pipeline.errors import AccessDenied, Changed, ConfigError, NotFound, StorageError
 from pipeline.simulate.s3_server import LocalS3
@@ -111,15 +115,37 @@ def test_links_to_a_folder_around_them_are_not_followed_and_others_are(tmp_path:
 
 def test_the_reader_may_not_write_and_is_told_so_at_once(server: LocalS3) -> None:
     reader = open_storage(Location(url="s3://results/x", endpoint=server.endpoint, profile="reader"))
-    with pytest.raises(AccessDenied, match="for reader"):
+    with pytest.raises(AccessDenied, match=r"for reader: the right s3:PutObject on results/x/\* is lacking"):
         reader.put("key", b"bytes")
+
+
+def test_the_right_that_is_lacking_is_named_with_the_bucket_and_the_prefix(server: LocalS3) -> None:
+    other = open_storage(Location(url="s3://images/x", endpoint=server.endpoint, profile="reader"))
+    with pytest.raises(AccessDenied, match=r"the right s3:ListBucket on bucket images, prefix x/plate/ is lacking"):
+        list(other.entries("plate/"))
+    with pytest.raises(AccessDenied, match=r"the right s3:ListBucket on bucket images, prefix x/ is lacking"):
+        other.folders()
+    with pytest.raises(AccessDenied, match=r"the right s3:GetObject on images/x/\* is lacking"):
+        other.get("key")
+    with pytest.raises(AccessDenied, match="s3:GetObject"):
+        other.stat("key")
+
+
+def test_keys_that_a_server_does_not_know_are_no_lack_of_rights(server: LocalS3, tmp_path: Path) -> None:
+    keys = tmp_path / "credentials"
+    keys.write_text("[stranger]\naws_access_key_id = AKIASTRANGER\naws_secret_access_key = nothing\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+        storage = open_storage(Location(url="s3://results/strange", endpoint=server.endpoint, profile="stranger"))
+        with pytest.raises(AccessDenied, match=r"does not accept the keys of stranger \(InvalidAccessKeyId\)"):
+            storage.get("key")
 
 
 def test_a_missing_bucket_is_an_error_and_not_an_empty_place(server: LocalS3) -> None:
     nowhere = open_storage(Location(url="s3://nowhere/x", endpoint=server.endpoint, profile="admin"))
-    with pytest.raises(StorageError, match="does not exist"):
+    with pytest.raises(StorageError, match=f"Bucket nowhere does not exist at {server.endpoint}"):
         nowhere.get("key")
-    with pytest.raises(StorageError, match="does not exist"):
+    with pytest.raises(StorageError, match=f"Bucket nowhere does not exist at {server.endpoint}"):
         list(nowhere.entries())
 
 
@@ -208,6 +234,255 @@ def test_an_object_that_stays_damaged_is_not_what_was_planned(faulty: FaultyS3) 
     faulty.script = ["damaged"] * 99
     with pytest.raises(Changed, match="damaged"):
         faulty.storage().get("key", etag=hashlib.md5(faulty.body).hexdigest())
+
+
+def test_what_is_asked_again_is_said_once_in_plain_words(faulty: FaultyS3, caplog: pytest.LogCaptureFixture) -> None:
+    storage = faulty.storage()
+    with caplog.at_level(logging.WARNING):
+        for key in ("one", "two", "three"):
+            faulty.script = ["503", "503"]
+            storage.get(key)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"http://127.0.0.1:{faulty.server_port} answers SlowDown (asked for s3://bucket). Each request is made again, "
+        "up to 6 times within 2 minutes; this is said once."
+    ]
+
+
+class WebServer(http.server.ThreadingHTTPServer):
+    """Answers every request with one page, or with the wanted `body`, and keeps the headers of the requests."""
+
+    status, body = 200, b"<!DOCTYPE html><html><body><p>A page, and a paragraph<p>Another one</body></html>"
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/html"),)
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Page)
+        self.asked: list[tuple[str, str | None]] = []
+
+    def storage(self, **more: object) -> Storage:
+        address = f"http://127.0.0.1:{self.server_port}"
+        return open_storage(Location(url="s3://bucket/prefix", endpoint=address, **{"anonymous": True, **more}))
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    server: WebServer
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked.append((self.command, self.headers.get("x-amz-request-payer")))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        for header in self.server.headers:
+            self.send_header(*header)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(self.server.body)
+
+    do_GET = do_HEAD = do_PUT = _answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    server = WebServer()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with stamina.set_testing(True, attempts=6):
+        yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "body", [WebServer.body, b"<html><head/><body>well-formed</body></html>", b"", b'{"status": "ok"}']
+)
+def test_a_web_page_where_an_s3_server_should_be_is_said_with_the_endpoint(web: WebServer, body: bytes) -> None:
+    web.body = body
+    storage = web.storage()
+    for request in (
+        lambda: list(storage.entries()),
+        storage.folders,
+        lambda: storage.get("key"),
+        lambda: storage.stat("key"),
+        lambda: storage.put("key", b"bytes"),
+        lambda: storage.put_if_absent("key", b"bytes"),
+    ):
+        web.asked.clear()
+        with pytest.raises(StorageError, match=f"http://127.0.0.1:{web.server_port} does not answer as an S3 server"):
+            request()
+        assert len(web.asked) == 1  # it would not help to ask again
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 405])
+def test_what_a_web_server_refuses_to_list_is_no_lack_of_rights_and_no_empty_place(web: WebServer, status: int) -> None:
+    web.status = status
+    with pytest.raises(StorageError, match=rf"does not answer as an S3 server does \({status}\)"):
+        list(web.storage().entries())
+
+
+def test_the_one_who_asks_pays_where_that_is_set_and_only_there(web: WebServer, tmp_path: Path) -> None:
+    web.headers = (("ETag", '"0"'),)
+    web.body = b"<ListBucketResult><Name>bucket</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+    keys = tmp_path / "credentials"
+    keys.write_text("[payer]\naws_access_key_id = A\naws_secret_access_key = B\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+        for pays, header in ((True, "requester"), (False, None)):
+            storage = web.storage(anonymous=False, profile="payer", requester_pays=pays)
+            web.asked.clear()
+            list(storage.entries())
+            storage.folders()
+            storage.get("key")
+            storage.stat("key")
+            storage.put("key", b"bytes")
+            assert web.asked == [(method, header) for method in ("GET", "GET", "GET", "HEAD", "PUT")]
+            web.asked.clear()
+            buffer = zarr.core.buffer.default_buffer_prototype()
+            zarr.core.sync.sync(storage.zarr_store("cells").get("zarr.json", buffer))
+            assert web.asked == [("GET", header)]
+
+
+def test_nobody_pays_without_credentials() -> None:
+    with pytest.raises(ConfigError, match="exclude each other"):
+        Location(url="s3://bucket/x", anonymous=True, requester_pays=True)
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:8333", "minio.lab:9000", "localhost", "s3.example.org"])
+def test_an_endpoint_without_a_scheme_is_refused_with_what_to_write(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match=f"write http://{endpoint}, or https://{endpoint}"):
+        Location(url="s3://bucket/x", endpoint=endpoint)
+
+
+@pytest.mark.parametrize("endpoint", ["http://", "ftp://host", "s3://bucket", "http://host:port", "http://host:99999"])
+def test_an_endpoint_that_is_no_address_is_refused(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="write http://host:port"):
+        Location(url="s3://bucket/x", endpoint=endpoint)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"url": "s3://bucket/x", "endpoint": "http://user:SECRET@host:9000"},
+        {"url": "s3://bucket/x", "endpoint": "http://SECRET@host"},
+        {"url": "s3://bucket/x", "endpoint": "user:SECRET@host:9000"},
+        {"url": "s3://user:SECRET@bucket/x"},
+        {"url": "https://user:SECRET@host/bucket/x"},
+    ],
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(place: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="profile") as caught:
+        Location(**place)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///prefix", "s3:bucket/prefix", "s3:/bucket/prefix"])
+def test_a_place_in_s3_without_a_bucket_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="write s3://bucket/prefix"):
+        open_storage(url)
+
+
+def test_a_bucket_that_cannot_be_one_is_asked_for_once(server: LocalS3) -> None:
+    storage = open_storage(Location(url="s3://My Bucket/x", endpoint=server.endpoint, profile="worker"))
+    with pytest.raises(StorageError, match="Invalid bucket name") as caught:
+        list(storage.entries())
+    assert not caught.value.retry
+
+
+# What a file system refuses.
+
+
+def tree(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").write_bytes(b"a file")
+    storage = open_storage(str(tmp_path / "results"))
+    for request in (storage.prepare, lambda: storage.put("a/key", b""), lambda: storage.put_if_absent("key", b"")):
+        with pytest.raises(
+            StorageError, match=f"{tmp_path}/results.* cannot be written.*(Not a directory|File exists)"
+        ):
+            request()
+    with pytest.raises(StorageError, match="Not a directory"):
+        storage.get("key")
+    assert storage.stat("key") is None
+    assert list(storage.entries()) == []
+    assert storage.folders() == []
+
+
+def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir()
+    storage = open_storage(str(tmp_path))
+    with pytest.raises(StorageError, match="key cannot be read: Is a directory"):
+        storage.get("key")
+    with pytest.raises(StorageError, match="key cannot be written: Is a directory"):
+        storage.put("key", b"")
+    assert tree(tmp_path) == ["key"]
+
+
+def test_a_name_that_is_too_long_is_named(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path))
+    for request in (
+        lambda: storage.put("x" * 300, b""),
+        lambda: storage.get("x" * 300),
+        lambda: storage.stat("x" * 300),
+    ):
+        with pytest.raises(StorageError, match="File name too long"):
+            request()
+    assert tree(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "cause"),
+    [
+        (errno.ENOSPC, StorageError, "No space left on device"),
+        (errno.EDQUOT, StorageError, "Disk quota exceeded"),
+        (errno.EROFS, StorageError, "Read-only file system"),
+        (errno.EACCES, AccessDenied, "Permission denied"),
+    ],
+)
+def test_a_write_that_fails_names_the_file_and_the_cause_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StorageError], cause: str
+) -> None:
+    storage = open_storage(str(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for write in (storage.put, storage.put_if_absent):
+        with pytest.raises(kind, match=f"{tmp_path}/a/key cannot be written: {cause}"):
+            write("a/key", b"bytes")
+    assert tree(tmp_path) == ["a"]
+
+
+def test_a_file_system_without_links_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(StorageError, match="file system knows no links"):
+        open_storage(str(tmp_path)).put_if_absent("key", b"bytes")
+    assert tree(tmp_path) == []
+
+
+def test_a_folder_that_may_not_be_read_is_an_error_and_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plate/below").mkdir(parents=True)
+    (tmp_path / "plate/below/image.tiff").write_bytes(b"")
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "below":  # the tests may run as root, to whom nothing is forbidden
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(AccessDenied, match=f"{tmp_path}/plate/below cannot be listed: Permission denied"):
+        list(open_storage(str(tmp_path)).entries("plate/"))
 
 
 def test_a_place_that_is_neither_s3_nor_a_folder_is_refused() -> None:

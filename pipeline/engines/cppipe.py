@@ -12,12 +12,15 @@ Format: `Pipeline.parse_pipeline`, `setup_modules` and `setup_module` of cellpro
 from __future__ import annotations
 
 import ast
+import codecs
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
+from pipeline.contents import instead_of_data
 from pipeline.errors import CppipeError
 
 COOKIE = "CellProfiler Pipeline: http://www.cellprofiler.org"
@@ -74,19 +77,54 @@ class Pipeline:
         return tuple(module for module in self.modules if module.enabled)
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a pipeline file, whatever it is written in: UTF-8, UTF-16 with its mark, or Latin-1.
+
+    Raises `CppipeError` naming the file where it cannot be read or begins like no pipeline.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise CppipeError(f"The pipeline file {path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a name with a NUL in it
+        raise CppipeError(f"The pipeline file {str(path)!r} cannot be read: {error}") from None
+    text = _decoded(data)
+    if reason := _no_pipeline(text):
+        raise CppipeError(f"{path} is {reason}")
+    return text
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:  # CellProfiler, too, then takes each byte for a character
+        return data.decode("latin-1")
+
+
+def _no_pipeline(text: str) -> str:
+    """Why this text is no pipeline, or "" where it begins like one."""
+    begin = text.removeprefix("\ufeff").lstrip(" \t")
+    if begin.startswith(COOKIE):
+        return ""
+    what = instead_of_data(text.encode(errors="replace"))
+    if begin[1:4] == "HDF":
+        what = "an HDF5 file, such as a project (.cpproj)"
+    what = what or f"it should begin with {COOKIE!r}, and begins with {begin[:60]!r}"
+    return f"no CellProfiler pipeline: {what}. In CellProfiler, choose File > Export > Pipeline and save as .cppipe."
+
+
 def read(text: str) -> Pipeline:
     """Read the text of a `.cppipe`.
 
     Raises `CppipeError` naming the line, or the module and attribute, where the text is no pipeline, is cut
     short, or carries anything but settings.
     """
+    if reason := _no_pipeline(text):
+        raise CppipeError(f"This is {reason}")
     # Only these ends of line: str.splitlines knows more, and would see modules where CellProfiler sees text.
     lines = [line.strip() for line in re.split("\r\n|\r|\n", text.removeprefix("\ufeff"))]
-    if not lines[0].startswith(COOKIE):
-        raise CppipeError(
-            f"This is no CellProfiler pipeline: it should begin with {COOKIE!r}, and begins with {lines[0][:60]!r}. "
-            "In CellProfiler, choose File > Export > Pipeline and save as .cppipe."
-        )
     start = lines.index("", 1) if "" in lines[1:] else len(lines)
     head = dict(line.partition(":")[::2] for line in lines[1:start])
     version = _whole(head, "Version", default=NEWEST_VERSION)

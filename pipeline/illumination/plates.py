@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import digest
+from pipeline.contents import instead_of_data
 from pipeline.engines import cppipe
+from pipeline.engines.loading import FullScale, full_scales
 from pipeline.errors import Changed, ConfigError, CppipeError, ImageError, NotFound
-from pipeline.images import ImageFile, planned_files
-from pipeline.results.plan import read_plates
+from pipeline.results.plan import ImageFile, planned_files, read_plates
 from pipeline.results.records import read_record
 from pipeline.results.run import Run
 from pipeline.screen import Plate
@@ -72,8 +73,7 @@ def functions(run: Run, plate: Plate) -> dict[str, np.ndarray]:
     files = planned(run, plate)
     if not files:
         return {}
-    shape, _ = image_kind(run, plate)
-    return dict(_load(plate, tuple(files), shape))
+    return dict(_load(plate, tuple(files), image_kind(run, plate).shape))
 
 
 class Planned(NamedTuple):
@@ -136,10 +136,14 @@ def _load(plate: Plate, files: tuple[Planned, ...], shape: tuple[int, int]) -> d
 
 def checked(data: bytes, name: str, shape: tuple[int, int], *, positive: bool) -> np.ndarray:
     """The function in a .npy file, float32 (y, x). Raises `ImageError`, by `name`, where it cannot be one."""
+    if what := instead_of_data(data):
+        raise ImageError(f"Illumination function {name} is {what}")
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ImageError(f"Illumination function {name} cannot be read: {error}") from error
+    except Exception as error:  # a damaged header can fail anywhere in the parser
+        raise ImageError(f"Illumination function {name} cannot be read as a .npy file: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ImageError(f"Illumination function {name} is an archive of arrays (.npz) where one array is expected")
     if array.shape != shape:
         raise ImageError(
             f"Illumination function {name} has shape {array.shape} where the images are {shape[0]} x {shape[1]} (y, x)"
@@ -147,7 +151,7 @@ def checked(data: bytes, name: str, shape: tuple[int, int], *, positive: bool) -
     if array.dtype.kind not in "fiu":
         raise ImageError(f"Illumination function {name} holds {array.dtype}, not numbers")
     # Published functions are float64; CellProfiler casts them to float32 too.
-    array = array.astype(np.float32)
+    array = array.astype(np.float32, order="C")
     if not np.isfinite(array).all():
         raise ImageError(f"Illumination function {name} holds values that are NaN or infinite")
     if positive and not (array > 0).all():
@@ -165,13 +169,28 @@ def record_key(plate: Plate) -> str:
     return f"illumination/{plate.key}/{plate.plate}.json"
 
 
-def image_kind(run: Run, plate: Plate) -> tuple[tuple[int, int], str]:
-    """Shape (y, x) and dtype of a plate's images. Raises `ImageError` where none of them can be read."""
+class ImageKind(NamedTuple):
+    """What the images of a plate must be. `dtypes`, `full_scales`: by image, see `pipeline.images.read_site`."""
+
+    shape: tuple[int, int]
+    dtypes: dict[str, str]
+    full_scales: dict[str, FullScale]
+
+
+def image_kind(run: Run, plate: Plate) -> ImageKind:
+    """Shape (y, x) of a plate's images, and of each channel its dtype and what its pixels are divided by.
+
+    Raises `ImageError` where none of them can be read.
+    """
     about = _row(run, plate)
-    height, width, dtype = about["image_height"], about["image_width"], about["image_dtype"]
-    if pd.isna(height) or pd.isna(width) or not dtype:
+    height, width, usual = about["image_height"], about["image_width"], about["image_dtype"]
+    if pd.isna(height) or pd.isna(width) or not usual:
         raise ImageError(f"Plate {plate} has no image that can be read")
-    return (int(height), int(width)), str(dtype)
+    names = list(run.config.screen.image_names.values())
+    # A plan that was made before channels had types of their own has one for all.
+    dtypes = {name: about.get(f"Dtype_{name}", usual) for name in names}
+    known = {name: str(dtype) for name, dtype in dtypes.items() if not pd.isna(dtype)}
+    return ImageKind((int(height), int(width)), known, full_scales(cppipe.read(run.cppipe), names))
 
 
 def _row(run: Run, plate: Plate) -> dict[Hashable, Any]:

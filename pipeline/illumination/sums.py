@@ -22,8 +22,8 @@ from pipeline.config import digest
 from pipeline.errors import ImageError, Incomplete
 from pipeline.illumination.method import PartialSum, finish
 from pipeline.illumination.plates import function_key, image_kind, record_key, sources, wanted
-from pipeline.images import describe, planned_files, prefetch, read_images
-from pipeline.results.plan import read_sites
+from pipeline.images import describe, prefetch, read_images
+from pipeline.results.plan import planned_files, read_sites
 from pipeline.results.records import encode
 from pipeline.results.run import Run, open_run, put_if_other
 from pipeline.screen import Plate
@@ -57,15 +57,15 @@ def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[
     if run.storage.stat(key) is not None:
         return {"part": key, "wells": len(wells)}
     functions = _to_compute(run, where)
-    shape, dtype = image_kind(run, where)
+    kind = image_kind(run, where)
     source = open_storage(run.config.images)
     function_of = {image: function for function, image in functions.items()}
-    sums = {function: PartialSum.zero(shape) for function in functions}
+    sums = {function: PartialSum.zero(kind.shape) for function in functions}
     left_out: list[dict[str, Any]] = []
 
     table = table[table["Metadata_Well"].isin(wells)].sort_values(["Metadata_Well", "Metadata_Site"])
     sites = [(site, planned_files(site, function_of)) for site in table.to_dict("records")]
-    for (site, files), answer in prefetch(sites, lambda item: read_images(source, item[1], shape, dtype)):
+    for (site, files), answer in prefetch(sites, lambda item: read_images(source, item[1], *kind)):
         assert not isinstance(answer, ImageError)  # it reports them instead
         images, reasons = answer
         for name, image in images.items():
@@ -100,7 +100,7 @@ def finish_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     """
     run, where = open_run(results), Plate(batch, plate)
     functions = _to_compute(run, where)
-    shape, _ = image_kind(run, where)
+    shape = image_kind(run, where).shape
     sums: dict[str, PartialSum] = {}
     left_out: list[dict[str, Any]] = []
     wells: list[str] = []

@@ -18,7 +18,7 @@ KINDS = {
     "plate_not_in_table": "Plates with images, but not in the plates table: left out",
     "plate_without_map": "Plates without a plate map",
     "no_negative_controls": "Plates without negative controls",
-    "unreadable": "Plates of which no image could be read",
+    "unreadable": "Images that cannot be read",
     "unlike_others": "Images of another size or type than others of their plate",
     "illumination_missing": "Illumination functions that load_data names and that are not there",
     "illumination_unused": "Illumination functions that are there and are not used",

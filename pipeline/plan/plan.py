@@ -46,7 +46,7 @@ class Plan:
     `excluded`, why it is not to be measured (empty: it is). The sites of an excluded well are not among `sites`.
     `plate_sites`: the same as `sites` for all wells of these plates that have images.
     `plates`: one row a plate that has images: its row of the plates table; `image_folder`, `plate_size` (96, 384 or
-    1536), `image_height`, `image_width`, `image_dtype` (see `probe`); for every published
+    1536), `image_height`, `image_width`, `image_dtype` and `Dtype_<image>` (see `probe`); for every published
     illumination function `Key_<function>`, `Size_<function>`, `ETag_<function>`.
     `findings`: see `findings_table`.
     `chosen`: the wells that this call is about, as (batch, plate, well); None: all that are planned.
@@ -190,7 +190,7 @@ def _list(storage: Storage, screen: Screen, plate: Plate, place: Any, wanted: st
     sites = gallery.site_table(plate, images, screen.image_names.values())
     if sites.empty and not any(finding.kind == "plate_not_imaged" for finding in findings):
         findings = [*findings, Finding("plate_not_imaged", *plate, f"{plate}: there are no images in {folder.prefix}.")]
-    about, unreadable = probe(storage, plate, images["key"])
+    about, unreadable = probe(storage, plate, images)
     about |= {"image_folder": folder.prefix, **illumination}
     return PlateImages(plate, sites, about, [*findings, *unreadable])
 
@@ -199,7 +199,8 @@ def _plates(table: pd.DataFrame, listed: list[PlateImages], screen: Screen) -> p
     """The rows of the plates that have images, in the order of the table, with what the images add."""
     names = [f"{part}_{name}" for name in screen.illumination_names.values() for part in ("Key", "Size", "ETag")]
     sizes = [f"Size_{name}" for name in screen.illumination_names.values()]
-    columns = [*KEYS, "image_folder", "image_height", "image_width", "image_dtype", *names]
+    dtypes = [f"Dtype_{name}" for name in screen.image_names.values()]
+    columns = [*KEYS, "image_folder", "image_height", "image_width", "image_dtype", *dtypes, *names]
     about = pd.DataFrame([dict(zip(KEYS, one.plate, strict=True)) | one.about for one in listed]).reindex(
         columns=columns
     )

@@ -59,6 +59,9 @@ class Overlay:
             raise Changed(f"{self.location}/{key} was changed by someone else")
         self._written[key] = data
 
+    def prepare(self) -> None:
+        """Nothing is to be written."""
+
     def remove(self, key: str) -> None:
         self._written[key] = None
 

@@ -5,14 +5,13 @@ plan/sites/<batch>/<plate>.parquet   plan/wells.parquet   plan/plates.parquet   
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
 from pipeline.errors import NotFound
-from pipeline.images import ImageFile, planned_files
 from pipeline.screen import Plate
 from pipeline.storage import Storage
 from pipeline.tables import TEXT, decode_arrow, encode_table
@@ -21,6 +20,14 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
 
 KEYS = ["Metadata_Batch", "Metadata_Plate"]
+
+
+class ImageFile(NamedTuple):
+    """One file as it was when the work was planned; None: not known."""
+
+    key: str
+    size: int | None = None
+    etag: str | None = None
 
 
 class SitePlan(NamedTuple):
@@ -84,6 +91,23 @@ def read_plates(storage: Storage) -> pd.DataFrame:
 def read_findings(storage: Storage) -> pd.DataFrame:
     """See `findings_table`."""
     return _frame(_read(storage, "plan/findings.parquet"), "site")
+
+
+def planned_files(site: Mapping[Any, Any], names: Iterable[str]) -> dict[str, ImageFile | None]:
+    """The files of a row of the site table (`Key_<image>`, `Size_<image>`, `ETag_<image>`); None where one is missing.
+
+    A name of which the table knows nothing counts as missing.
+    """
+    files: dict[str, ImageFile | None] = {}
+    for name in names:
+        key, size, etag = (_known(site.get(f"{column}_{name}")) for column in ("Key", "Size", "ETag"))
+        files[name] = ImageFile(key, None if size is None else int(size), etag) if key else None
+    return files
+
+
+def _known(value: Any) -> Any:
+    """A cell of a table, with every way of saying "nothing" as None."""
+    return None if pd.isna(value) or value == "" else value
 
 
 def sites_key(plate: Plate) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines import cppipe
+from pipeline.engines import cppipe, open_engine
 from pipeline.errors import CppipeError
 from tests.engines.cppipes import CELLS, HEAD, NUCLEI, ask_cellprofiler, header, write
 
@@ -93,6 +93,46 @@ def test_what_is_no_whole_pipeline_is_refused_with_the_reason(old, new, what):
 def test_other_files_are_refused(text):
     with pytest.raises(CppipeError, match="no CellProfiler pipeline"):
         cppipe.read(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "an empty file"),
+        (b"\n \n", "an empty file"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a page of HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a git-lfs pointer"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), r"an HDF5 file, such as a project \(.cpproj\)"),
+        (b"PK\x03\x04" + bytes(50), "it should begin with"),
+        (b"one line", "it should begin with .* and begins with 'one line'"),
+    ],
+)
+def test_a_file_that_is_no_pipeline_is_refused_by_its_name(tmp_path, data, what):
+    path = tmp_path / "analysis.cppipe"
+    path.write_bytes(data)
+
+    for place in (path, str(path)):
+        with pytest.raises(CppipeError, match=rf"{path} is no CellProfiler pipeline: {what}"):
+            open_engine("native", place)
+    with pytest.raises(CppipeError, match=f"This is no CellProfiler pipeline: {what}"):
+        open_engine("native", data.decode("latin-1"))
+
+
+def test_a_file_that_cannot_be_opened_is_refused_by_its_name(tmp_path):
+    (tmp_path / "folder.cppipe").mkdir()
+    for path, why in ((tmp_path / "folder.cppipe", "Is a directory"), (tmp_path / "none.cppipe", "No such file")):
+        with pytest.raises(CppipeError, match=f"{path} cannot be read: {why}"):
+            open_engine("native", path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_is_read_as_meant_whatever_it_is_written_in(tmp_path, encoding, end):
+    text = write(NUCLEI).replace("Name the primary objects to be identified:Nuclei", "Name the primary objects:Kärnå")
+    path = tmp_path / "analysis.cppipe"
+    path.write_bytes(text.replace("\n", end).encode(encoding))
+
+    assert cppipe.read(cppipe.read_text(path)).modules[0].value("Name the primary objects") == "Kärnå"
 
 
 @pytest.mark.parametrize("attribute", cppipe.ATTRIBUTES)

@@ -268,6 +268,52 @@ def test_a_published_function_that_cannot_be_one_is_refused_by_name(gallery, arr
         illumination.functions(gallery.run(), PLATE)
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "is an empty file"),
+        (b"<html><body>Not found</body></html>", "is a page of HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a git-lfs pointer"),
+        (b"\x93NUMPY\x01\x00", "cannot be read as a .npy file"),
+        (b"II*\x00" + bytes(99), "cannot be read as a .npy file"),
+    ],
+)
+def test_what_is_no_array_is_refused_by_name(gallery, data, reason):
+    for function in ("IllumDNA", "IllumER"):
+        gallery.publish(function, np.ones(SHAPE))
+    next(gallery.root.rglob("P1_IllumDNA.npy")).write_bytes(data)
+    with pytest.raises(ImageError, match=rf"IllumDNA of plate Batch1/P1 \(.*P1_IllumDNA.npy\) {reason}"):
+        illumination.functions(gallery.run(), PLATE)
+
+
+def test_an_archive_of_arrays_is_refused_by_name(gallery):
+    for function in ("IllumDNA", "IllumER"):
+        gallery.publish(function, np.ones(SHAPE))
+    with next(gallery.root.rglob("P1_IllumDNA.npy")).open("wb") as file:
+        np.savez(file, np.ones(SHAPE))
+    with pytest.raises(ImageError, match=r"P1_IllumDNA.npy\) is an archive of arrays"):
+        illumination.functions(gallery.run(), PLATE)
+
+
+def test_a_function_whose_header_claims_more_than_memory_holds_is_refused(gallery):
+    for function in ("IllumDNA", "IllumER"):
+        gallery.publish(function, np.ones(SHAPE))
+    path = next(gallery.root.rglob("P1_IllumDNA.npy"))
+    path.write_bytes(path.read_bytes().replace(b"(30, 45), ", b"(10**9,)  ").replace(b"10**9,", b"9" * 14 + b","))
+    with pytest.raises(ImageError, match=r"P1_IllumDNA.npy\) (cannot be read|has shape)"):
+        illumination.functions(gallery.run(), PLATE)
+
+
+def test_a_function_in_columns_first_order_and_float64_is_taken_as_it_is(gallery):
+    pixels = np.arange(1.0, 1 + 30 * 45).reshape(SHAPE)
+    gallery.publish("IllumDNA", np.asfortranarray(pixels))
+    gallery.publish("IllumER", pixels.astype(">f8"))
+    for function in illumination.functions(gallery.run(), PLATE).values():
+        assert function.flags.c_contiguous
+        assert function.dtype == np.float32
+        np.testing.assert_array_equal(function, pixels)
+
+
 def test_a_published_function_that_changed_since_the_plan_is_refused(gallery):
     for function in ("IllumDNA", "IllumER"):
         gallery.publish(function, np.ones(SHAPE))

@@ -203,6 +203,59 @@ def test_one_image_unlike_the_others_does_not_decide_for_its_plate(annotated, ki
     assert re.search(r"B1/P1: .*ch1.*\.tiff is 3 x 4 uint8, where others are 6 x 8 uint16", plan.findings["what"][0])
 
 
+def test_each_channel_has_a_type_of_its_own(annotated, kinds):
+    """Channel 2 is first seen last, and channel 1 is first in all listings: neither decides for the other."""
+    for channel, dtype in ((1, np.uint8), (2, np.uint16)):
+        for path in annotated.images.rglob(f"P1__*/Images/*-ch{channel}sk*.tiff"):
+            tifffile.imwrite(path, np.zeros((6, 8), dtype))
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == []
+    assert plan.plates[["Dtype_OrigMito", "Dtype_OrigDNA"]].to_numpy().tolist() == [
+        ["uint8", "uint16"],
+        ["uint16", "uint16"],
+    ]
+    assert plan.plates["image_dtype"].tolist() == ["uint8, OrigDNA uint16", "uint16"]
+    assert "6 x 8 uint8, OrigDNA uint16" in show(plan)
+
+
+def test_one_image_unlike_the_others_of_its_channel_is_found_where_channels_differ(annotated, kinds):
+    for path in annotated.images.rglob("P1__*/Images/*-ch1sk*.tiff"):
+        tifffile.imwrite(path, np.zeros((6, 8), np.uint8))
+    tifffile.imwrite(image(annotated, "P1", image_name("A01", 1, 1)), np.zeros((6, 8), np.float32))
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["unlike_others"]
+    assert "ch1sk1fk1fl1.tiff is 6 x 8 float32, where others are 6 x 8 uint8" in plan.findings["what"][0]
+    assert plan.plates["Dtype_OrigMito"][0] == "uint8"
+
+
+def test_a_channel_of_another_size_is_found(annotated, kinds):
+    for path in annotated.images.rglob("P1__*/Images/*-ch2sk*.tiff"):
+        tifffile.imwrite(path, np.zeros((3, 4), np.uint16))
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["unlike_others"]
+    assert "B1/P1: the images of OrigDNA are 3 x 4, where those of other channels are 6 x 8" in plan.findings["what"][0]
+
+
+def test_a_channel_that_cannot_be_used_is_found_with_the_reason(annotated, kinds):
+    for path in annotated.images.rglob("P1__*/Images/*-ch2sk*.tiff"):
+        table = np.zeros((3, 256), np.uint16)
+        tifffile.imwrite(path, np.zeros((6, 8), np.uint8), photometric="palette", colormap=table)
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["unreadable"]
+    assert re.search(
+        r"B1/P1: none of 6 images of OrigDNA from all over the plate can be read: .*ch2.*\.tiff has a colour table",
+        plan.findings["what"][0],
+    )
+
+
+def test_an_image_that_cannot_be_used_is_found_where_it_is_met(annotated, kinds):
+    first = image(annotated, "P1", image_name("A01", 1, 1))
+    first.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    plan = make_plan(annotated.config())
+    assert kinds(plan) == ["unreadable"]
+    assert "ch1sk1fk1fl1.tiff cannot be used: it is a git-lfs pointer" in plan.findings["what"][0]
+
+
 def test_shape_and_type_come_from_images_that_can_be_read(annotated):
     broken = [image(annotated, "P1", image_name("A01", 1, channel)) for channel in (1, 2)]
     broken[0].write_bytes(broken[0].read_bytes()[:-40])
@@ -216,7 +269,7 @@ def test_a_plate_of_unreadable_images_is_found_with_the_reason(annotated, kinds)
         path.write_bytes(b"<html>")
     plan = make_plan(annotated.config())
     assert kinds(plan) == ["unreadable"]
-    assert "<html>" in plan.findings["what"][0]
+    assert "is a page of HTML" in plan.findings["what"][0]
     assert plan.plates["image_height"].isna().tolist() == [False, True]
     assert "unreadable" in show(plan)
 

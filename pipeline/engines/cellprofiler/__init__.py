@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.engines import cppipe
+from pipeline.engines import cppipe, loading
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.cellprofiler.process import Child
 from pipeline.errors import CppipeError, EngineError
@@ -68,11 +68,19 @@ class CellProfilerEngine:
         self._child: Child | None = None
         self._in_turn = threading.Lock()
         self._sites_measured = 0  # by this child
+        read_here = {
+            str(module): loading.left_out(module) for module in pipeline.enabled if module.name in loading.READS
+        }
         ready = self._start()
         self.inputs: tuple[str, ...] = tuple(ready["inputs"])
         self.version: str = ready["version"]
         self.features: dict[str, tuple[str, ...]] = {name: tuple(some) for name, some in ready["features"].items()}
-        self.left_out: dict[str, str] = ready["left_out"]
+        self.left_out: dict[str, str] = {**ready["left_out"], **read_here}
+        try:
+            loading.check(pipeline, self.inputs)
+        except CppipeError:
+            self.close()
+            raise
 
     def _start(self) -> dict[str, Any]:
         """Start a process on the pipeline; what it says of itself."""

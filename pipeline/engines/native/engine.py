@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from pipeline.engines import cppipe
+from pipeline.engines import cppipe, loading
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.native.calculate_illumination import CalculateIllumination
 from pipeline.engines.native.registry import Settings, Step, compile_module
@@ -20,10 +20,8 @@ from pipeline.errors import CppipeError, EngineError
 #: grows with every change that can move a number
 REVISION = 4
 
-_READS = "reads files; images are given in memory"
 _WRITES = "writes files; measurements and label images are handed back in memory"
 LEFT_OUT = {
-    **dict.fromkeys(("Images", "Metadata", "NamesAndTypes", "Groups", "LoadData"), _READS),
     **dict.fromkeys(("SaveImages", "SaveCroppedObjects", "ExportToSpreadsheet", "ExportToDatabase"), _WRITES),
     "CreateBatchFiles": _WRITES,
 }
@@ -55,10 +53,13 @@ class NativeEngine:
     def __init__(self, text: str) -> None:
         self.left_out: dict[str, str] = {}
         compiled: list[tuple[str, Step | Drawing]] = []
-        for module in cppipe.read(text).modules:
+        pipeline = cppipe.read(text)
+        for module in pipeline.modules:
             settings = Settings(module.name, module.number, module.variable_revision, module.settings)
             if not module.enabled:
                 self.left_out[str(module)] = "disabled in the pipeline"
+            elif module.name in loading.READS:
+                self.left_out[str(module)] = loading.left_out(module)
             elif module.name in LEFT_OUT:
                 self.left_out[str(module)] = LEFT_OUT[module.name]
             elif module.name in DRAWING:
@@ -74,6 +75,7 @@ class NativeEngine:
         self._steps = self._needed(compiled)
         self._done_with = last_uses([step for _, step in self._steps])
         self.inputs = self._find_inputs()
+        loading.check(pipeline, self.inputs)
         self.features, self._image_features = self._declare_features()
         if not self.features and not self._image_features:
             raise CppipeError("No module of this pipeline measures anything. Give a pipeline that does.")

@@ -225,7 +225,6 @@ ALONE: list[tuple[str, dict[str, str | list[str]], str]] = [
     ("IdentifyObjectsManually", {}, PERSON),
     ("Crop", {"Select the cropping method": "Mouse"}, PERSON),
     ("DefineGrid", {"Define a grid for which cycle?": "Once"}, "it takes over what it found in another site"),
-    ("NamesAndTypes", {"Process as 3D?": "Yes"}, "images are flat here"),
     ("MeasureObjectOverlap", {"Calculate earth mover's distance?": "Yes"}, "it needs scikit-learn"),
 ]
 

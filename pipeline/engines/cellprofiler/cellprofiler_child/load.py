@@ -51,7 +51,6 @@ REFUSED_CHOICES = {
     ("FlipAndRotate", "rotate_choice", "Use mouse"): "it needs a person at the screen",
     ("MeasureImageOverlap", "decimation_method", "K Means"): "it needs scikit-learn; Skeleton does not",
     ("MeasureObjectOverlap", "decimation_method", "K Means"): "it needs scikit-learn; Skeleton does not",
-    ("NamesAndTypes", "process_as_3d", "Yes"): "images are flat here, not volumes",
 }
 
 #: settings whose value is no name
