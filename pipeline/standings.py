@@ -15,13 +15,12 @@ from pipeline.errors import ConfigError
 from pipeline.flow import flow
 from pipeline.profiles.stage import record_key, selection_key
 from pipeline.progress import Progress
-from pipeline.results.overlay import Overlay
+from pipeline.results.overlay import overlay
 from pipeline.results.records import read_record
 from pipeline.results.run import Run
 from pipeline.scores.stage import table_key
 from pipeline.start import start
 from pipeline.steps import Step
-from pipeline.storage import open_storage
 
 #: stage -> what one of its results is, in the order of the flow
 STAGES = {
@@ -40,7 +39,7 @@ SHOWN = 10
 
 def todo(config: Config, progress: Progress) -> list[Step]:
     """What `run` would do with this config now: the steps, each with the standing of what it makes. Writes nothing."""
-    return flow(start(config, progress, through=lambda location: Overlay(open_storage(location))))
+    return flow(start(config, progress, through=overlay))
 
 
 def show_todo(steps: list[Step], console: Console) -> None:

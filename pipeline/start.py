@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import cells, illumination, measure
+from pipeline import cells, illumination, images, measure
 from pipeline.config import Config, Screen
 from pipeline.engines import cppipe, open_engine
 from pipeline.errors import ConfigError, NotFound, SettingsDiffer, StorageError
@@ -17,6 +17,7 @@ from pipeline.plan.checks import Finding
 from pipeline.plan.metadata import plate_list
 from pipeline.progress import Progress
 from pipeline.results import ledger
+from pipeline.results.overlay import overlay
 from pipeline.results.plan import KEYS, read_plates, read_sites, read_wells, write_plan
 from pipeline.results.run import RECORD, Run, find_root, make_record, refuse_other, write_record
 from pipeline.scores import in_order
@@ -46,7 +47,7 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
 
     The pipeline file is opened first: what cannot run is refused before anything is listed.
     """
-    opened = _open(config, progress)
+    opened = _open(config, progress, through=open_storage if write else overlay)
     plan = _planned(opened, progress)
     if write:
         _write(opened, plan)
@@ -79,7 +80,7 @@ def _open(
     for module, reason in left_out.items():
         progress.say(f"Module {module} is left out: {reason}")
     schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
-    record = make_record(config, engine=version, inputs=inputs, schema=schema.digest)
+    record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, reading=images.REVISION)
     root = find_root(config.results, record, new=new_measuring)
     if root != config.results:
         progress.say(f"The cells at {config.results} were measured otherwise; these results are at {root}")

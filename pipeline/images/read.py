@@ -24,6 +24,8 @@ from pipeline.errors import Changed, ImageError, NotFound
 from pipeline.results.plan import ImageFile
 from pipeline.storage import Storage
 
+#: raised where the same file gives other pixels than before; part of what names a measuring
+REVISION = 2
 #: TIFF tags: how pixels stand for light, the table of an indexed image, and the largest value that a pixel can take,
 #: by which CellProfiler divides instead of by the type's own maximum
 PHOTOMETRIC, COLOUR_TABLE, MAX_SAMPLE_VALUE = 262, 320, 281

@@ -21,7 +21,7 @@ from pipeline import cells, illumination
 from pipeline.config import differences, digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
 from pipeline.errors import EngineError, ImageError, PipelineError, SettingsDiffer, StoreError
-from pipeline.images import prefetch
+from pipeline.images import REVISION, prefetch
 from pipeline.measure.inputs import SiteInputs
 from pipeline.measure.preview import encode_preview
 from pipeline.results import ledger
@@ -180,7 +180,7 @@ def _engine(run: Run) -> Engine:
         memory_limit_gb=limits.engine_memory_gb,
         recycle_after_sites=limits.recycle_after_sites,
     )
-    here = {"engine_version": opened.engine.version, "schema": opened.schema}
+    here = {"engine_version": opened.engine.version, "schema": opened.schema, "image_reading": REVISION}
     if found := differences(here, {name: run.record["measuring"][name] for name in here}):
         raise SettingsDiffer(
             f"This worker ({platform.node()}) would measure otherwise than the run at {run.storage.location} began. "

@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import Changed, NotFound
-from pipeline.storage import Entry, Stat, Storage, md5
+from pipeline.storage import Entry, Location, Stat, Storage, md5, open_storage
+
+
+def overlay(location: Location) -> Storage:
+    """The store at a location, to which nothing is written."""
+    return Overlay(open_storage(location))
 
 
 class Overlay:

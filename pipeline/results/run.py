@@ -62,9 +62,14 @@ class Run:
         return [Plate(*row) for row in table.itertuples(index=False)]
 
 
-def make_record(config: Config, *, engine: str, inputs: tuple[str, ...], schema: str) -> dict[str, Any]:
-    """run.json of a new root. The digest covers all that decides a single cell's number, but for the images."""
-    measuring = {**config.measuring(), "engine_version": engine, "schema": schema}
+def make_record(
+    config: Config, *, engine: str, inputs: tuple[str, ...], schema: str, reading: int = 0
+) -> dict[str, Any]:
+    """run.json of a new root. The digest covers all that decides a single cell's number, but for the images.
+
+    `reading`: the revision of the code that reads images.
+    """
+    measuring = {**config.measuring(), "engine_version": engine, "schema": schema, "image_reading": reading}
     named = {"layout": LAYOUT_VERSION, "measuring": measuring}
     return {**named, "digest": digest(named), "inputs": list(inputs), "version": __version__}
 
