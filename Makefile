@@ -24,7 +24,10 @@ dry-run: setup ## simulate a small screen and run everything on it, through a lo
 
 run-cloud: setup ## run a config: make run-cloud CONFIG=my.yaml CLUSTER=tls://scheduler:8786 (or CLUSTER=local)
 	@test -n "$(CONFIG)" || { echo "Say which config: make run-cloud CONFIG=my.yaml CLUSTER=tls://scheduler:8786"; exit 2; }
-	$(RUN) run $(CONFIG) --cluster $(CLUSTER)
+	@echo '$(RUN) run $(CONFIG) --cluster $(CLUSTER)'
+	@$(RUN) run $(CONFIG) --cluster $(CLUSTER) || { code=$$?; \
+	echo "The run ended with exit code $$code (run --help says what it means). make gives back 2 for any: a script calls the line above."; \
+	exit $$code; }
 
 test: setup ## run the tests
 	.venv/bin/python -m pytest -m "not slow" $(PYTEST)

@@ -103,7 +103,11 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Bring everything up to date: images to report. Kill it at any moment and run it again."""
+    """Bring everything up to date: images to report. Kill it at any moment and run it again.
+
+    Exit codes: 0 complete; 1 an error, which is said: see to it and run again; 2 refused (the config, the results, the
+    command line); 3 complete, with failures that the report names.
+    """
     execution: dict[str, Any] = {"execution.cluster": cluster, "execution.workers": workers, "engine.kind": engine}
     if results is not None:
         execution["results.url"] = results if "://" in results else str(Path(results).absolute())
@@ -393,7 +397,8 @@ def _run(config: Any, *, new_measuring: bool = False) -> int:
     from pipeline.flow import run as run_flow
     from pipeline.progress import Progress
 
-    summary = run_flow(config, lambda: open_executor(config), Progress(), new_measuring=new_measuring)
+    progress = Progress()
+    summary = run_flow(config, lambda: open_executor(config, progress.say), progress, new_measuring=new_measuring)
     console.print(summary.text, highlight=False, soft_wrap=True)
     return 0 if summary.is_complete else 3
 

@@ -255,6 +255,9 @@ class Limits(Section):
     engine_memory_gb: float = Field(6, gt=0, description="An engine that grows beyond this is replaced.")
     recycle_after_sites: int = Field(500, gt=0, description="An engine is replaced after so many sites.")
     attempts: int = Field(3, ge=1, description="Attempts at a task whose failures may pass, e.g. a throttled store.")
+    patience_minutes: float = Field(
+        15, ge=0, description="So long a run waits for a Dask scheduler that has gone, or has no worker, to come back."
+    )
 
 
 class Execution(Section):

@@ -1,40 +1,43 @@
 """Tasks on a Dask cluster: worker processes here, or any running scheduler.
 
 Dask is muscle, the results root is memory: tasks carry keys, a few of them are in flight at any time, and nothing
-that matters is held by the scheduler. Measured reasons for the settings: tasks are submitted in a window because
-41,000 at once cost the client 466 MB; one task per worker thread is held processing because all tasks of a worker
-that dies count the death as theirs.
+that matters is held by the scheduler. Tasks are submitted in a window because 41,000 at once cost the client 466 MB.
+Dask's own settings, with their reasons, are in dask.yaml.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+import yaml
+from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.executors.base import Outcome, Task, WorkerDied, as_ours
+from pipeline.executors.base import Outcome, Task
+from pipeline.executors.flight import Flight, SchedulerGone
+from pipeline.executors.watch import Patience
 
-#: Of a worker's environment. Dask has a worker give freed memory back at once, which for images that are made and
-#: dropped all the time costs the native engine a third more CPU time. glibc by itself goes up to these bytes.
-MEMORY = {"MALLOC_TRIM_THRESHOLD_": 64 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
-_SETTINGS = {
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 3,
-    "distributed.scheduler.worker-ttl": "10 minutes",  # native code may hold the GIL for long
-    "distributed.comm.retry.count": 3,
-    **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in MEMORY.items()},
-}
+logger = logging.getLogger(__name__)
+
+SETTINGS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("dask.yaml").read_text())
+#: of a worker's environment
+MEMORY: dict[str, int] = SETTINGS["distributed"]["nanny"]["pre-spawn-environ"]
 
 
 class DaskExecutor:
-    """`cluster`: "local", or the address of a scheduler."""
+    """`cluster`: "local", or the address of a scheduler.
+
+    `say` gets a line for everything that stands still, and for everything that is done about it. Dask's settings hold
+    from here to `close`, and are then as they were.
+    """
 
     def __init__(
         self,
@@ -44,81 +47,85 @@ class DaskExecutor:
         tasks_per_worker: int = 3,
         attempts: int = 3,
         certificates: Path | None = None,
+        patience: Patience = Patience(),  # noqa: B008
+        say: Callable[[str], None] = logger.warning,
     ) -> None:
-        self.attempts = attempts
-        self.tasks_per_worker = tasks_per_worker
-        dask.config.set(_SETTINGS)
-        self._cluster = (
-            LocalCluster(
+        self._new_flight = lambda: Flight(
+            attempts=attempts, tasks_per_worker=tasks_per_worker, patience=patience, say=say
+        )
+        self._patience, self._say = patience, say
+        self._address = cluster
+        self._security = None if cluster == "local" else _security(cluster, certificates)
+        self._cluster: LocalCluster | None = None
+        self._settings = ExitStack()
+        self._settings.enter_context(dask.config.set(dask.config.merge(dask.config.config, SETTINGS)))
+        self._settings.enter_context(dask.config.set({"distributed.scheduler.worker-ttl": patience.silent}))
+        try:
+            self._open(workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, workers: int) -> None:
+        if self._address == "local":
+            self._cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.ERROR,
             )
-            if cluster == "local"
-            else None
-        )
         try:
-            security = None if self._cluster else _security(cluster, certificates)
-            self.client = Client(self._cluster or cluster, security=security, timeout=10)
+            self.client = self._connect()
         except OSError as error:
             raise ConfigError(
-                f"No Dask scheduler answers at {cluster}: {error}. "
+                f"No Dask scheduler answers at {self._address}: {error}. "
                 "Start one (infra/README.md says how), or use CLUSTER=local."
             ) from None
         try:
             self.client.wait_for_workers(1, timeout=300)
         except TimeoutError:
-            raise ConfigError(f"The Dask scheduler at {cluster} has had no worker for five minutes") from None
+            raise ConfigError(f"The Dask scheduler at {self._address} has had no worker for five minutes") from None
+
+    def _connect(self) -> Client:
+        return Client(self._cluster or self._address, security=self._security, timeout=10)
 
     def run(self, tasks: deque[Task]) -> Iterator[Outcome]:
-        running: dict[Future, tuple[Task, int]] = {}
-        answers = as_completed()
+        flight = self._new_flight()
+        while tasks or flight:
+            try:
+                outcome = flight.step(self.client, tasks)
+            except SchedulerGone as gone:
+                self._find_scheduler_again(gone)
+                flight.start_over(tasks)
+                continue
+            if outcome is not None:
+                yield outcome
 
-        def submit(task: Task, attempt: int) -> None:
-            # A key names one attempt: Dask would answer a second one from the failed first.
-            key = task.key if attempt == 1 else f"{task.key}#{attempt}"
-            future = self.client.submit(task.function, *task.arguments, key=key, pure=False)
-            running[future] = task, attempt
-            answers.add(future)
-
-        while tasks or running:
-            while tasks and len(running) < self._window():
-                submit(tasks.popleft(), 1)
-            future = next(answers)
-            task, attempt = running.pop(future)
-            record, error = self._answer(task, future)
-            future.release()
-            if error is not None and error.retry and attempt < self.attempts:
-                submit(task, attempt + 1)
-            else:
-                yield Outcome(task, record, error, attempt)
-
-    def _window(self) -> int:
-        threads = sum(self.client.nthreads().values())
-        return max(1, threads) * self.tasks_per_worker
-
-    def _answer(self, task: Task, future: Future) -> tuple[dict[str, Any] | None, PipelineError | None]:
-        if future.cancelled():
-            raise PipelineError(
-                "The Dask scheduler has gone, and the tasks with it. Nothing is lost: start it and `run` again.",
-                retry=True,
-            )
-        error = future.exception()
-        if error is None:
-            return future.result(), None
-        if isinstance(error, KilledWorker):
-            return None, WorkerDied(
-                f"{task.key}: {error.allowed_failures + 1} workers died while they ran this task; it is set aside. "
-                "Look at their logs for the reason (memory, most often)."
-            )
-        return None, as_ours(task.key, error)
+    def _find_scheduler_again(self, gone: SchedulerGone) -> None:
+        """Connect anew to a scheduler that was started again; raises PipelineError after the patience."""
+        lost = f"The Dask scheduler at {self._address} has gone, and the tasks that were on it with it."
+        until = time.monotonic() + self._patience.away
+        minutes = f"{self._patience.away / 60:.0f} min"
+        self._say(f"{lost} Nothing that is done is lost; it may take {minutes} to come back.")
+        with suppress(Exception):
+            self.client.close(timeout=5)
+        while time.monotonic() < until:
+            with suppress(OSError):
+                self.client = self._connect()
+                self._say(f"The Dask scheduler at {self._address} is back; the run goes on.")
+                return
+        raise PipelineError(
+            f"{lost} It did not come back in {minutes}. Nothing that is done is lost: start it and its workers "
+            "(infra/README.md), and `run` again."
+        ) from None
 
     def close(self) -> None:
-        self.client.close()
+        if hasattr(self, "client"):
+            self.client.close()
         if self._cluster is not None:
             self._cluster.close()
+        self._settings.close()
 
 
 def _security(address: str, certificates: Path | None) -> Security | None:

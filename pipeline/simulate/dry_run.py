@@ -54,7 +54,7 @@ def dry_run(folder: Path, *, engine: str, workers: int, design: str) -> int:
             },
         )
         with patch.dict(os.environ, server.environment("worker")):
-            summary = run(config, lambda: open_executor(config), progress)
+            summary = run(config, lambda: open_executor(config, progress.say), progress)
             results = folder / "results"
             copy_results(config.results, results)
 

@@ -14,6 +14,7 @@ import yaml
 from pipeline.cli import SCORES, STEPS
 from pipeline.config import Config
 from pipeline.scores import TASKS, corrections
+from tests.conftest import ROOT
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -121,3 +122,19 @@ def test_the_papers_splits_are_written_and_checked(tmp_path: Path) -> None:
 def test_the_help_of_scores_names_every_score_and_step() -> None:
     for text, table in ((SCORES, TASKS), (STEPS, corrections.STEPS)):
         assert sorted(re.findall(r"\w+", text.removeprefix("Of: "))) == sorted(table)
+
+
+def test_make_says_with_which_code_a_run_ended() -> None:
+    """Whatever the code, make's own is 2."""
+    made = [part for name in ("setup", ".venv/.ready", ".venv-cellprofiler/.ready") for part in ("-o", name)]
+    run = ["make", *made, "run-cloud", "CONFIG=my.yaml", "CLUSTER=tls://scheduler:8786", 'RUN=sh -c "exit 3" --']
+    ended = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "The run ended with exit code 3" in ended.stdout
+    assert "run my.yaml --cluster tls://scheduler:8786" in ended.stdout
+
+
+def test_the_help_of_run_has_its_exit_codes() -> None:
+    text = " ".join(call("run", "--help").stdout.split())
+    meanings = ("complete;", "an error", "refused", "complete, with failures")
+    assert all(f"{code} {meaning}" in text for code, meaning in enumerate(meanings))

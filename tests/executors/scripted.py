@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import StorageError
+from pipeline.executors import Executor, Outcome, Task
+
+
+def task(folder: Path, name: str, *script: str) -> Task:
+    return Task(f"{folder.name}/{name}", scripted, (str(folder), name, list(script)))
+
+
+def run(executor: Executor, *tasks: Task) -> dict[str, Outcome]:
+    """Name -> outcome."""
+    return {outcome.task.key.rpartition("/")[2]: outcome for outcome in executor.run(deque(tasks))}
 
 
 def scripted(folder: str, name: str, script: list[str]) -> dict[str, Any]:
@@ -27,6 +39,11 @@ def scripted(folder: str, name: str, script: list[str]) -> dict[str, Any]:
         raise ZeroDivisionError("of ours")
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "stop":  # the whole process, as a machine that is frozen: no sign of life from here on
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if what == "hang":  # until the test lets it go; the worker lives
+        while not Path(folder, f"{name}.go").exists():
+            time.sleep(0.05)
     return {"name": name, "attempt": attempt}
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.executors import Executor, Outcome, Task
-from pipeline.executors.base import TaskFailed, WorkerDied
+from pipeline.executors import Executor, Task
+from pipeline.executors.base import TaskFailed
 from pipeline.executors.cluster import DaskExecutor
 from pipeline.executors.serial import SerialExecutor
-from tests.executors.scripted import attempts, faults, scripted
+from tests.executors.scripted import attempts, faults, run, task
 
 
 @pytest.fixture(scope="module", params=["serial", "dask"])
@@ -20,14 +20,6 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     executor = SerialExecutor(attempts=3) if request.param == "serial" else DaskExecutor("local", workers=2, attempts=3)
     yield executor
     executor.close()
-
-
-def task(folder: Path, name: str, *script: str) -> Task:
-    return Task(f"{folder.name}/{name}", scripted, (str(folder), name, list(script)))
-
-
-def run(executor: Executor, *tasks: Task) -> dict[str, Outcome]:
-    return {outcome.task.key.rpartition("/")[2]: outcome for outcome in executor.run(deque(tasks))}
 
 
 def test_every_task_runs_once(executor: Executor, tmp_path: Path) -> None:
@@ -77,15 +69,3 @@ def test_memory_that_a_task_frees_serves_the_next_image(executor: Executor) -> N
     record = outcomes["faults"].record
     assert record is not None
     assert record["faults"] < 10 * 768  # 3 MB are 768 pages; given back each time, they would be 100 times as many
-
-
-@pytest.mark.slow  # four worker processes have to die and be replaced
-def test_a_task_that_kills_its_worker_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
-    executor = DaskExecutor("local", workers=2, attempts=3)
-    try:
-        outcomes = run(executor, task(tmp_path, "killer", "kill"), *(task(tmp_path, f"t{i}", "work") for i in range(8)))
-    finally:
-        executor.close()
-    assert isinstance(outcomes["killer"].error, WorkerDied)
-    assert "killer" in str(outcomes["killer"].error)
-    assert all(outcomes[f"t{i}"].error is None for i in range(8))
