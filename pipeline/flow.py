@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline import cells, illumination, ledger, measure, profiles, report, scores
 from pipeline.config import Config
-from pipeline.executors import Executor, Task
+from pipeline.executors import Executor, Task, open_executor
 from pipeline.plan import read_wells
 from pipeline.progress import Progress
 from pipeline.run_record import Run
@@ -26,8 +26,16 @@ from pipeline.start import start
 from pipeline.steps import Step, run_steps
 
 
-def run(config: Config, executor: Callable[[], Executor], progress: Progress) -> report.Summary:
-    """Run everything that is not done yet, and report. A finished run that is run again does nothing."""
+def run(
+    config: Config, executor: Callable[[], Executor] | None = None, progress: Progress | None = None
+) -> report.Summary:
+    """Run everything that is not done yet, and report. A finished run that is run again does nothing.
+
+    `executor` opens what the tasks run on, by default what the config names; `progress` says how far the run is, by
+    default on standard error. With worker processes on this machine a script calls this under
+    `if __name__ == "__main__":`, since each of them imports it.
+    """
+    executor, progress = executor or partial(open_executor, config), progress or Progress()
     here = start(config, progress)
     if report.is_finished(here.storage):
         ended = report.read_summary(here.storage)

@@ -111,6 +111,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         differences=_differences(run),
         certificate=_certificate(run),
         files=_files(run.storage),
+        score=next(iter(tables), ""),
     )
     run.storage.put(PAGE, page.encode())
     return summary
