@@ -42,8 +42,11 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
         raise ConfigError(f"engine.cppipe: {config.engine.cppipe} cannot be read: {error.strerror}") from None
     with open_engine(config.engine.kind, text) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
+        notes = engine.notes
     for module, reason in left_out.items():
         progress.say(f"Module {module} is left out: {reason}")
+    for note in notes:
+        progress.say(note)
     schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
 
     progress.say(f"Listing {config.images}")
