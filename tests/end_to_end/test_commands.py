@@ -76,7 +76,7 @@ def test_a_plan_says_which_numbers_of_the_pipeline_are_not_taken_as_they_stand(
     answer = call("plan", "--show", str(config_file))
 
     assert answer.returncode == 0, answer.stderr
-    said = 'bounds on threshold: 0.01,2" lies above CellProfiler\'s maximum of 1; CellProfiler takes 0.01,1'
+    said = "bounds on threshold: 0.01,2\" lies above CellProfiler's maximum of 1; CellProfiler takes 0.01,1"
     assert said in answer.stderr
 
 
