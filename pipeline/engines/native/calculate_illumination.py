@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.engines.native import smoothing
+from pipeline.engines.native import smoothing, sums
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
@@ -106,7 +106,7 @@ class CalculateIllumination:
                 radius = min(max(1, int(sigma + 0.5)), sum(mean.shape))
                 smoothed = disk_median(steps, radius).astype(np.float32) / np.float32(65535)
             case "Smooth to Average":
-                smoothed = np.full(mean.shape, np.mean(mean))
+                smoothed = np.full(mean.shape, sums.mean(mean.ravel()))
             case _:
                 smoothed = mean
         return rescaled(smoothed.astype(np.float32), self.rescale)

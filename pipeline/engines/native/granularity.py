@@ -174,7 +174,8 @@ def granularity(
     high or wide, where CellProfiler divides by zero.
     """
     pixels, mask, shape = without_background(image, subsampling, background_subsampling, radius)
-    order, parent, radius_of = component_tree(pixels, length)
+    is_inside = np.ones(pixels.shape, np.bool_) if mask is None else mask
+    order, parent, radius_of = component_tree(pixels, length, is_inside)
     y, x = _stretched(image.shape, shape)
     image_means = [float(sums.mean(pixels.ravel() if mask is None else pixels[mask]))]
     object_means = [_sums_by_owner(image, labelled.spans, labelled.owners, labelled.areas.size) / labelled.areas]

@@ -1,7 +1,7 @@
 """Random pipelines and images for both engines. The same seed gives the same case, on any machine.
 
-Numbers lie within CellProfiler's limits or beyond them; images are crowded, flat, dark, nearly flat, of few levels or
-of truth values, and of any depth. What only CellProfiler or only the native engine can run is left out.
+Numbers lie within CellProfiler's limits or beyond them; images are crowded, flat, dark, nearly flat or of few
+levels, and of any depth. What only CellProfiler or only the native engine can run is left out.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def case(seed: int, *, wild: bool = False) -> tuple[str, dict[str, np.ndarray]]:
     random = np.random.default_rng(seed)
     images = site(random)
     modules = [*image_modules(random, wild), *object_modules(random, wild)]
-    # Of truth values CellProfiler takes granularity in double precision.
-    some = [one for one in MEASURES if one is not granularity or images["RNA"].dtype != np.bool_]
-    modules += [some[k](random, wild) for k in random.permutation(len(some))[: random.integers(1, 4)]]
+    modules += [measure(random, wild) for measure in random.permutation(MEASURES)[: random.integers(1, 4)]]
     return cppipes.write(*modules), images
 
 
@@ -38,7 +36,7 @@ def site(random: Random) -> dict[str, np.ndarray]:
     """DNA and RNA of one shape, in any of the types that an engine takes."""
     shape = (int(random.integers(40, 110)), int(random.integers(40, 110)))
     crowd = blobs(int(random.integers(1 << 30)), shape, int(random.integers(1, 14)))
-    kind = pick(random, "uint16", "uint16", "uint16", "uint8", "float", "narrow", "few", "flat", "bool", "noise")
+    kind = pick(random, "uint16", "uint16", "uint16", "uint8", "float", "narrow", "few", "flat", "noise")
     made = {}
     for name in ("DNA", "RNA"):
         image = crowd[f"Orig{name}"]
@@ -53,8 +51,6 @@ def site(random: Random) -> dict[str, np.ndarray]:
                 image = image // 3000 * 3000
             case "flat":
                 image = np.full_like(image, random.choice([0, 900, 65535]))
-            case "bool":
-                image = image > 5000
             case "noise":
                 image = random.integers(0, 65536, shape).astype(np.uint16)
         made[name] = image

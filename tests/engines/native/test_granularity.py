@@ -116,7 +116,7 @@ def test_the_spectrum_is_that_of_the_definition(data):
 def test_one_tree_gives_every_opening_by_reconstruction(data):
     image = data.draw(shapes(1, 30).flatmap(images))
     rows = np.empty((image.size, LANES), np.float32)
-    reconstructions(image.ravel(), *component_tree(image, LANES), 1, rows)
+    reconstructions(image.ravel(), *component_tree(image, LANES, np.ones(image.shape, np.bool_)), 1, rows)
     eroded = image
     for k in range(LANES):
         eroded = ndi.grey_erosion(eroded, footprint=CROSS)
