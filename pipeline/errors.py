@@ -11,7 +11,10 @@
     │   └── Changed          a conditional read or write met another object
     ├── ImageError           one image file cannot be used; its site fails
     ├── EngineError          one site could not be measured
+    ├── TaskFailed           a task ended with an error that is none of these      (in pipeline.executors)
+    ├── WorkerDied           a task took its worker with it, again and again       (in pipeline.executors)
     └── StoreError           the single-cell store
+        ├── TooManyCells     a well holds more cells than the store has room for
         ├── SchemaMismatch   a site's features are not the store's
         ├── Conflict         the same well came out with other numbers
         └── Incomplete       asked to read what is not published

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from pipeline import cells, illumination, measure, profiles, report, scores
 from pipeline.config import Config
 from pipeline.errors import SettingsDiffer
-from pipeline.executors import Executor, Task
+from pipeline.executors import Executor, Task, open_executor
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.records import CURRENT, MISSING, Standing
@@ -30,12 +30,21 @@ from pipeline.steps import Step, run_steps
 
 
 def run(
-    config: Config, executor: Callable[[], Executor], progress: Progress, *, new_measuring: bool = False
+    config: Config,
+    executor: Callable[[], Executor] | None = None,
+    progress: Progress | None = None,
+    *,
+    new_measuring: bool = False,
 ) -> report.Summary:
     """Bring everything up to date, and report. A finished run that is run again does nothing.
 
-    `new_measuring`: where the root's cells were measured otherwise (another engine, pipeline, ...), measure beside it.
+    `executor` opens what the tasks run on, by default what the config names; `progress` says how far the run is, by
+    default on standard error. `new_measuring`: where the root's cells were measured otherwise (another engine,
+    pipeline, ...), measure beside it. With worker processes on this machine a script calls this under
+    `if __name__ == "__main__":`, since each of them imports it.
     """
+    progress = progress or Progress()
+    executor = executor or partial(open_executor, config, progress.say)
     here = start(config, progress, new_measuring=new_measuring)
     steps, failures = flow(here), {}
     if not steps and report.standing(here).is_current:

@@ -77,8 +77,11 @@ def _open(
     text = cppipe.read_text(config.engine.cppipe)
     with open_engine(config.engine.kind, text) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
+        notes = engine.notes
     for module, reason in left_out.items():
         progress.say(f"Module {module} is left out: {reason}")
+    for note in notes:
+        progress.say(note)
     schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
     record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, reading=images.REVISION)
     root = find_root(config.results, record, new=new_measuring)

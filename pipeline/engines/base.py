@@ -50,6 +50,8 @@ class Engine(Protocol):
     features: dict[str, tuple[str, ...]]
     #: modules of the file that are left out, with the reason, for the reader
     left_out: dict[str, str]
+    #: numbers of the file that are not taken as they stand, a sentence each, for the reader
+    notes: tuple[str, ...]
 
     def measure(self, images: Mapping[str, np.ndarray]) -> SiteMeasurements:
         """Measure one site.

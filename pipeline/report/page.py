@@ -133,6 +133,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         differences=_differences(run),
         certificate=_certificate(run),
         files=_files(run.storage),
+        score=next(iter(tables), ""),
     )
     run.storage.put(PAGE, page.encode())
     finish(run.storage, SUMMARY, _inputs(run), **asdict(summary))

@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import flow
+import pipeline
 from pipeline.config import SCREENS, Config, load_config
-from pipeline.executors import open_executor
-from pipeline.progress import Progress
 from pipeline.simulate.design import DESIGNS
 from pipeline.simulate.dry_run import copy_results
 from pipeline.simulate.s3_server import LocalS3
@@ -75,7 +73,7 @@ def start_run(config: Config, folder: Path) -> subprocess.Popen[str]:
 def scored(config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole tiny screen, run on two worker processes from bucket to report, and copied out of the bucket."""
     settings = config("s3://results/scored", **{"subset.plates": [], "subset.wells": [], "execution.cluster": "local"})
-    flow.run(settings, lambda: open_executor(settings), Progress(quiet=True))
+    pipeline.run(settings)
     folder = tmp_path_factory.mktemp("scored") / "results"
     copy_results(settings.results, folder)
     return folder

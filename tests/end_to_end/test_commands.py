@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.cli import SCORES, STEPS
-from pipeline.config import Config
+from pipeline.config import SCREENS, Config
 from pipeline.scores import TASKS, corrections
 from tests.conftest import ROOT
 
@@ -62,6 +62,23 @@ def test_a_plan_is_shown_and_nothing_is_written(config_file: Path, tmp_path: Pat
     assert "SIM00101" in answer.stdout
     assert "OrigRNA" in answer.stdout  # the image that is missing is named before anything runs
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("kind", ["native", "cellprofiler"])
+def test_a_plan_says_which_numbers_of_the_pipeline_are_not_taken_as_they_stand(
+    config_file: Path, tmp_path: Path, kind: str
+) -> None:
+    text = (SCREENS / "embedded" / "analysis.cppipe").read_text()
+    changed = re.sub("(    Lower and upper bounds on threshold:).*", r"\g<1>0.01,2", text, count=1)
+    (tmp_path / "changed.cppipe").write_text(changed)
+    values = yaml.safe_load(config_file.read_text())
+    config_file.write_text(yaml.safe_dump(values | {"engine": {"kind": kind, "cppipe": "changed.cppipe"}}))
+
+    answer = call("plan", "--show", str(config_file))
+
+    assert answer.returncode == 0, answer.stderr
+    said = "bounds on threshold: 0.01,2\" lies above CellProfiler's maximum of 1; CellProfiler takes 0.01,1"
+    assert said in answer.stderr
 
 
 def test_a_first_look_with_a_failure_says_so_and_ends_with_3(

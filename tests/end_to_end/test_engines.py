@@ -71,6 +71,6 @@ def test_what_native_cannot_run_is_refused_before_anything_starts(
     other = tmp_path / "other.cppipe"
     other.write_text(text)
     changed = config(str(tmp_path / "refused"), **{"engine.kind": "native", "engine.cppipe": str(other)})
-    with pytest.raises(CppipeError, match=r"MeasureImageSkeleton.*engine: cellprofiler"):
+    with pytest.raises(CppipeError, match=r"MeasureImageSkeleton.*engine: {kind: cellprofiler}"):
         flow.run(changed, lambda: open_executor(changed), QUIET)
     assert not (tmp_path / "refused").exists()

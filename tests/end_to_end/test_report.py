@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
+
+import pipeline
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,18 @@ def test_its_links_lead_to_tables_that_are_there(page: Page, scored: Path) -> No
     links = page.eval_on_selector_all("a", "links => links.map(link => link.getAttribute('href'))")
     assert "../scores/detection.parquet" in links
     assert [link for link in links if not (scored / "report" / link).is_file()] == []
+
+
+def test_the_lines_of_python_that_it_shows_are_right(scored: Path) -> None:
+    text = html.unescape((scored / "report" / "index.html").read_text())
+    lines = re.findall(r"<code>(pipeline\.\w+\(.*?\))</code>", text)
+    assert [line.partition("(")[0] for line in lines] == [
+        *("pipeline.open_cells", "pipeline.open_profiles", "pipeline.open_scores"),
+    ]
+
+    for line in lines:
+        found = eval(re.sub(r'\("[^"]*"', f"({str(scored)!r}", line), {"pipeline": pipeline})
+        assert len(found)
 
 
 def test_nothing_is_wider_than_the_page(page: Page) -> None:

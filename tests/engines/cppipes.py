@@ -7,11 +7,15 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.engines import cppipe
+from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.cellprofiler.process import ENVIRONMENT, interpreter
 
 HEAD = "CellProfiler Pipeline: http://www.cellprofiler.org\nVersion:5\nDateRevision:428\nGitHash:\n"
@@ -77,6 +81,38 @@ def plain_cellprofiler(text: str, images: dict[str, np.ndarray], skip: str = "")
         ask_cellprofiler("run", source, output)
         with np.load(output) as results:
             return dict(results)
+
+
+def measured_by_cellprofiler(cases: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> list[SiteMeasurements | str]:
+    """What CellProfiler measures in each case (a pipeline's text, images), or its error. One process serves them all:
+    to start one takes longer than most cases.
+    """
+    given: dict[str, Any] = {}
+    for k, (text, images) in enumerate(cases):
+        given[f"modules/{k}"] = np.array(json.dumps([asdict(module) for module in cppipe.read(text).modules]))
+        given |= {f"image/{k}/{name}": image for name, image in images.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        source, output = Path(folder) / "in.npz", Path(folder) / "out.npz"
+        np.savez(source, **given)
+        ask_cellprofiler("measure", source, output)
+        with np.load(output) as results:
+            found = dict(results)
+    answers = json.loads(str(found.pop("answers")))
+    return [_site(answers[str(k)], str(k), found) for k in range(len(cases))]
+
+
+def _site(answer: dict[str, Any], case: str, found: dict[str, np.ndarray]) -> SiteMeasurements | str:
+    if "error" in answer:
+        return answer["error"]
+    prefix = f"{case}/labels/"
+    return SiteMeasurements(
+        objects={
+            name: ObjectMeasurements(tuple(features), found[f"{case}/values/{name}"])
+            for name, features in answer["features"].items()
+        },
+        labels={key.removeprefix(prefix): labels for key, labels in found.items() if key.startswith(prefix)},
+        image=answer["image"],
+    )
 
 
 NUCLEI: Saved = (

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[2] / "pipeline/engines/cellprofiler"))
 from cellprofiler_child import standins  # noqa: F401, I001
 from cellprofiler_child.load import Refusal, load
+from cellprofiler_child.site import measure as measure_site
 
 import cellprofiler_core.modules  # noqa: F401
 import numpy as np
@@ -23,6 +24,9 @@ from cellprofiler_core.image import Image, ImageSetList
 from cellprofiler_core.measurement import Measurements
 from cellprofiler_core.object import ObjectSet
 from cellprofiler_core.pipeline import Pipeline
+from cellprofiler_core.setting.range import IntegerRange, Range
+from cellprofiler_core.setting.text.number import Number
+from cellprofiler_core.setting.text.number.integer import Integer
 from cellprofiler_core.workspace import Workspace
 
 logging.disable(logging.CRITICAL)
@@ -71,6 +75,45 @@ def refusals(source, output):
         except Refusal as refusal:
             answers.append(str(refusal))
     Path(output).write_text(json.dumps(answers))
+
+
+def measure(source, output):
+    """What our side of the interpreter makes of each case of an .npz: a pipeline as read (`modules/<case>`, JSON) and
+    images (`image/<case>/<name>`).
+
+    Writes an .npz of `answers` (JSON, by case: the message of `site.measure`, or `error`) and its arrays as
+    `<case>/<name>`.
+    """
+    with np.load(source) as given:
+        given = dict(given)
+    answers, found = {}, {}
+    for name, modules in given.items():
+        if not name.startswith("modules/"):
+            continue
+        case = name.removeprefix("modules/")
+        prefix = f"image/{case}/"
+        images = {key.removeprefix(prefix): array for key, array in given.items() if key.startswith(prefix)}
+        try:
+            loaded = load(json.loads(str(modules)))
+            only = {image: images[image] for image in loaded.inputs}
+            answers[case], arrays = measure_site(loaded, only, lambda _: None)
+            found |= {f"{case}/{key}": array for key, array in arrays.items()}
+        except Exception as error:
+            answers[case] = {"error": f"{type(error).__name__}: {error}"}
+    np.savez(output, answers=np.array(json.dumps(answers)), **found)
+
+
+def limits(_, output):
+    """Each module with its numbers: name -> {label: [is whole, default, least, most]}."""
+    described = {}
+    for name, module in all_modules.items():
+        described[name] = {}
+        for one in module().settings():
+            if isinstance(one, Number | Range):
+                ends = ("_minval", "_maxval") if isinstance(one, Range) else ("min_value", "max_value")
+                is_whole = isinstance(one, Integer | IntegerRange)
+                described[name][one.text] = [is_whole, one.value, *(getattr(one, end) for end in ends)]
+    Path(output).write_text(json.dumps(described, default=float))
 
 
 def run(source, output):

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.engines import cppipe, loading
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.cellprofiler.process import Child
+from pipeline.engines.limits import Limits, note
 from pipeline.errors import CppipeError, EngineError
 
 #: what loading CellProfiler may take on a busy machine; it takes 2 s on an idle one
@@ -76,6 +77,7 @@ class CellProfilerEngine:
         self.version: str = ready["version"]
         self.features: dict[str, tuple[str, ...]] = {name: tuple(some) for name, some in ready["features"].items()}
         self.left_out: dict[str, str] = {**ready["left_out"], **read_here}
+        self.notes = tuple(filter(None, (_note(*number) for number in ready["numbers"])))
         try:
             loading.check(pipeline, self.inputs)
         except CppipeError:
@@ -178,6 +180,12 @@ class CellProfilerEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _note(module: str, label: str, text: str, kind: str, taken: Any, least: float | None, most: float | None) -> str:
+    """What `limits.note` says of a number that the child has loaded; where it was refused, `taken` is the default."""
+    default = tuple(taken) if isinstance(taken, list) else taken
+    return note(module, label, text, Limits(int if kind == "int" else float, default, least, most))
 
 
 def _shapes(images: Mapping[str, np.ndarray]) -> str:

@@ -1,7 +1,7 @@
 """The native engine: the modules of the CPJUMP1 pipelines, re-implemented to give CellProfiler's numbers fast.
 
 It reads the same `.cppipe`, and gives the same label images and the same columns with the same values as
-CellProfiler 4.2.8; `docs/native-engine.md` lists the few values that can differ, why, and by how much.
+CellProfiler 4.2.8; `docs/native-engine.md` says how equal they are, and what only one of the two engines measures.
 """
 
 from __future__ import annotations

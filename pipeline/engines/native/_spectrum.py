@@ -64,9 +64,10 @@ def higher_neighbours(ranks: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def component_tree(image: np.ndarray, rounds: int, is_inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The components of a float32 (y, x) image, every pixel standing for the one that it is the lowest of.
 
+    `is_inside`: bool (y, x); the other pixels are eroded as if they were no higher than the lowest of all.
     Returns `order` (uint32, pixels by rising value), `parent` (uint32, the lowest pixel of the next larger component;
     the root is its own) and `radius` (uint8, the largest diamond that fits into the component, at most `rounds`).
     """
@@ -81,6 +82,10 @@ def component_tree(image: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarr
         flat[order[rank]] = rank
     radius_of_rank = np.zeros(n, np.uint8)
     eroded, spare = ranks.copy(), np.empty_like(ranks)
+    flat, inside = eroded.ravel(), is_inside.ravel()
+    for p in range(n):
+        if not inside[p]:
+            flat[p] = 0
     for k in range(1, rounds + 1):
         erode_by_cross(eroded, spare)
         eroded, spare = spare, eroded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TypeGuard
 
@@ -22,13 +23,17 @@ def illumination_functions(text: str, sites: Iterable[Mapping[str, np.ndarray]])
     before and after. Each of `sites` gives the images it reads. Means are float32 sums in the order of the sites, as
     in CellProfiler: another order can move a value by one 16-bit step of the median filter.
 
-    Raises `CppipeError` where a module is not supported, or no function is of all sites.
+    Warns of numbers outside CellProfiler's limits, saying what it takes. Raises `CppipeError` where a module is not
+    supported, or no function is of all sites.
     """
-    steps = [
-        compile_module(Settings(module.name, module.number, module.variable_revision, module.settings))
+    saved = [
+        Settings(module.name, module.number, module.variable_revision, module.settings)
         for module in cppipe.read(text).enabled
         if module.name not in LEFT_OUT and module.name not in DRAWING
     ]
+    steps = [compile_module(settings) for settings in saved]
+    for note in (note for settings in saved for note in settings.notes):
+        warnings.warn(note, stacklevel=2)
     means = [step for step in steps if is_of_all_sites(step)]
     if not means:
         raise CppipeError('No CorrectIlluminationCalculate of this pipeline works on "All: Across cycles".')

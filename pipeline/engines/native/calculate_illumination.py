@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.engines.native import smoothing
+from pipeline.engines.native import smoothing, sums
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
@@ -14,8 +14,8 @@ from pipeline.engines.native.workspace import Workspace
 #: the part of the darkest pixels that rescaling leaves out (CellProfiler's ROBUST_FACTOR)
 ROBUST_FACTOR = 0.02
 
-
 EACH, ACROSS = "Each", "All: Across cycles"
+GAUSSIAN, MEDIAN = "Gaussian Filter", "Median Filter"
 
 
 def compile(settings: Settings) -> CalculateIllumination:
@@ -29,21 +29,24 @@ def compile(settings: Settings) -> CalculateIllumination:
     ):
         settings.choice(name, ("No",))
     kind = settings.choice("Select how the illumination function is calculated", ("Regular", "Background"))
+    method = settings.choice("Smoothing method", ("No smoothing", GAUSSIAN, MEDIAN, "Smooth to Average"))
+    width_method = settings.choice(
+        "Method to calculate smoothing filter size", ("Manually", "Object size", "Automatic")
+    )
+    has_filter = method in (GAUSSIAN, MEDIAN)
     return CalculateIllumination(
         image=settings.text("Select the input image"),
         function=settings.text("Name the output image"),
         of_each_site=scope == EACH,
         of_background=kind == "Background",
-        block_size=settings.integer("Block size"),
+        block_size=settings.integer("Block size", in_force=kind == "Background"),
         rescale=settings.choice("Rescale the illumination function?", ("Yes", "No", "Median")),
-        smoothing_method=settings.choice(
-            "Smoothing method", ("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average")
+        smoothing_method=method,
+        width_method=width_method,
+        object_width=settings.number_of(
+            "Approximate object diameter", in_force=has_filter and width_method == "Object size"
         ),
-        width_method=settings.choice(
-            "Method to calculate smoothing filter size", ("Manually", "Object size", "Automatic")
-        ),
-        object_width=settings.number_of("Approximate object diameter"),
-        filter_size=settings.number_of("Smoothing filter size"),
+        filter_size=settings.number_of("Smoothing filter size", in_force=has_filter and width_method == "Manually"),
     )
 
 
@@ -76,7 +79,7 @@ class CalculateIllumination:
 
     def run(self, site: Workspace) -> None:
         image = site.images[self.image]
-        if self.of_background and self.smoothing_method == "Gaussian Filter":
+        if self.of_background and self.smoothing_method == GAUSSIAN:
             sigma = self._filter_size(image.shape) / 2.35
             function = smooth_blocks(image, self.block_size, sigma).astype(np.float32)
             site.images[self.function] = rescaled(function, self.rescale)
@@ -94,14 +97,16 @@ class CalculateIllumination:
         """The illumination function of a mean image: float32 (y, x)."""
         sigma = self._filter_size(mean.shape) / 2.35
         match self.smoothing_method:
-            case "Gaussian Filter":
+            case method if method == GAUSSIAN:
                 smoothed = smoothing.smooth(mean, sigma)
-            case "Median Filter":
+            case method if method == MEDIAN:
                 # CellProfiler takes the median of 16-bit steps, and divides by their maximum afterwards.
                 steps = (mean * np.float32(65535)).astype(np.uint16)
-                smoothed = disk_median(steps, max(1, int(sigma + 0.5))).astype(np.float32) / np.float32(65535)
+                # A disk as large as the image holds all of it, wherever it is.
+                radius = min(max(1, int(sigma + 0.5)), sum(mean.shape))
+                smoothed = disk_median(steps, radius).astype(np.float32) / np.float32(65535)
             case "Smooth to Average":
-                smoothed = np.full(mean.shape, np.mean(mean))
+                smoothed = np.full(mean.shape, sums.mean(mean.ravel()))
             case _:
                 smoothed = mean
         return rescaled(smoothed.astype(np.float32), self.rescale)
@@ -130,7 +135,7 @@ def rescaled(function: np.ndarray, how: str) -> np.ndarray:
 def smooth_blocks(image: np.ndarray, block_size: int, sigma: float) -> np.ndarray:
     """`smoothing.smooth` of the image whose pixels are the minimum of their block: float64 (y, x)."""
     minima, rows, columns = block_minima(image, block_size)
-    weights = smoothing.gaussian_weights(sigma)
+    weights = smoothing.gaussian_weights(sigma, max(image.shape))
     # Along y all columns of a block are one column.
     by_block = smoothing.filter_columns(np.ascontiguousarray(minima[rows]), weights)
     filtered = smoothing.filter_rows(np.ascontiguousarray(by_block[:, columns]), weights)

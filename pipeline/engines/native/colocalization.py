@@ -27,6 +27,8 @@ GROUPS = {
     "Calculate the Rank Weighted Colocalization coefficients?": ("RWC",),
 }
 BOTH_WAYS = ("K", "Manders", "RWC")
+#: of a pair in objects
+COEFFICIENTS = ("Correlation", "Overlap", *BOTH_WAYS, *(f"{kind} back" for kind in BOTH_WAYS))
 #: pixels of an object that are looked at together, for all pairs, while they are in the cache
 BLOCK = 1024
 #: sums may be added in any order, which lets the compiler use vectors; NaN and infinity keep their meaning
@@ -43,12 +45,13 @@ def compile(settings: Settings) -> Colocalization:
     # CellProfiler goes by the single settings also where "Run all metrics?" hides them.
     if settings.yes(COSTES):
         settings.refuse(f'"{COSTES} Yes" is not supported')
+    kinds = tuple(kind for group, kinds in GROUPS.items() if settings.yes(group) for kind in kinds)
     return Colocalization(
         images_in=images,
         objects_in=() if where == "Across entire image" else tuple(settings.names("Select objects to measure")),
         wants_images=where != "Within objects",
-        threshold=settings.number_of(THRESHOLD),
-        kinds=tuple(kind for group, kinds in GROUPS.items() if settings.yes(group) for kind in kinds),
+        threshold=settings.number_of(THRESHOLD, in_force=bool({"Overlap", "Manders", "RWC"} & set(kinds))),
+        kinds=kinds,
     )
 
 
@@ -84,11 +87,13 @@ class Colocalization:
         images = [site.images[name] for name in self.images_in]
         if self.wants_images:
             for pair, (first, second) in zip(self.pairs, combinations(images, 2), strict=True):
-                for feature, value in self._named(in_image(first, second, self.threshold), pair).items():
+                is_logical = not site.logical.isdisjoint(pair)
+                found = in_image(first, second, self.threshold, is_logical=is_logical)
+                for feature, value in self._named(found, pair).items():
                     site.add_image(feature, value.item())
         object_sets = [site.objects[name] for name in self.objects_in]
-        for name, found in zip(self.objects_in, in_objects(images, object_sets, self.threshold), strict=True):
-            for pair, coefficients in zip(self.pairs, found, strict=True):
+        for name, of_set in zip(self.objects_in, in_objects(images, object_sets, self.threshold), strict=True):
+            for pair, coefficients in zip(self.pairs, of_set, strict=True):
                 for feature, values in self._named(coefficients, pair).items():
                     site.add(name, feature, values)
 
@@ -125,6 +130,7 @@ class Ranks:
     def __init__(self, images: Sequence[np.ndarray], object_sets: Sequence[Objects]) -> None:
         # In the order of the largest set, whose pixels mostly are all there are: what is near in one set is near here.
         self._place_of = np.full(images[0].size, -1, np.int32)
+        self._without_value = [missing if missing.any() else None for missing in map(np.isnan, images)]
         pixels = np.empty(0, np.int64)
         for objects in sorted(object_sets, key=lambda objects: -objects.pixels.size):
             more = objects.pixels[self._place_of[objects.pixels] < 0]
@@ -136,6 +142,11 @@ class Ranks:
             gather(image.ravel(), runs, values)
             dense_ranks(values, room, ranks)
 
+    def has_no_pair(self, first: int, second: int) -> bool:
+        """Whether no pixel of the whole site has a value in both images."""
+        missing = [one for one in (self._without_value[first], self._without_value[second]) if one is not None]
+        return bool(missing) and bool(np.logical_or.reduce(missing).all())
+
     def among(self, objects: Objects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(places, tables, counts): where the pixels of one set stand in `all`, int32 (pixels); for each image what
         `rank_among` needs for ranks among them, uint64 (images, pixels of any set // 32 + 1), or (images, 0) where they
@@ -143,17 +154,21 @@ class Ranks:
         """
         places = self._place_of[objects.pixels]
         if places.size == self.all.shape[1]:
-            return places, np.empty((len(self.all), 0), np.uint64), self.all.max(axis=1) + 1
-        tables = np.empty((len(self.all), self.all.shape[1] // 32 + 1), np.uint64)
-        counts = [mark_ranks(ranks, places, table) for ranks, table in zip(self.all, tables, strict=True)]
-        return places, tables, np.array(counts)
+            tables = np.empty((len(self.all), 0), np.uint64)
+            counts = self.all.max(axis=1).astype(np.int64) + 1
+        else:
+            tables = np.empty((len(self.all), self.all.shape[1] // 32 + 1), np.uint64)
+            counts = np.array([mark_ranks(ranks, places, table) for ranks, table in zip(self.all, tables, strict=True)])
+        for c, missing in enumerate(self._without_value):
+            if missing is not None:  # each NaN has a rank of its own, as none equals another
+                counts[c] += max(np.count_nonzero(missing.ravel()[objects.pixels]) - 1, 0)
+        return places, tables, counts
 
 
 def _in_one_set(images: Sequence[np.ndarray], objects: Objects, ranks: Ranks, threshold: float) -> list[Coefficients]:
     pairs = np.array(list(combinations(range(len(images)), 2)))
     if objects.count == 0:
-        kinds = ("Correlation", "Overlap", *BOTH_WAYS, *(kind + " back" for kind in BOTH_WAYS))
-        return [dict.fromkeys(kinds, np.empty(0)) for _ in pairs]
+        return [dict.fromkeys(COEFFICIENTS, np.empty(0)) for _ in pairs]
     places, tables, n_ranks = ranks.among(objects)
     of_image, of_pair = np.empty((len(images), 2, objects.count)), np.empty((len(pairs), 9, objects.count))
     for block in objects.blocks(images):
@@ -176,6 +191,8 @@ def _in_one_set(images: Sequence[np.ndarray], objects: Objects, ranks: Ranks, th
         }
         if not count.any():  # CellProfiler's answer where no pixel of any object passes
             coefficients |= {kind: np.zeros(objects.count) for kind in coefficients if kind != "Correlation"}
+        if ranks.has_no_pair(a, b):
+            coefficients = dict.fromkeys(COEFFICIENTS, np.full(objects.count, np.nan))
         found.append(coefficients)
     return found
 
@@ -250,11 +267,13 @@ def _rank(ranks: np.ndarray, places: np.ndarray, table: np.ndarray, out: np.ndar
 
 @summing_kernel
 def _mean_and_highest(values: np.ndarray) -> tuple[float, np.float32]:
-    total, highest = 0.0, np.float32(-np.inf)
+    """The highest of values with a NaN among them is NaN."""
+    total, highest, without_value = 0.0, np.float32(-np.inf), 0
     for value in values:
         total += value
         highest = max(highest, value)
-    return total / max(values.size, 1), highest
+        without_value += value != value
+    return total / max(values.size, 1), np.float32(np.nan) if without_value else highest
 
 
 @summing_kernel
@@ -299,9 +318,16 @@ def _block_sums(
     return xy, count, f, s, ff, ss, fs, f_apart, s_apart
 
 
-def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coefficients:
-    """Coefficients of two whole float32 images, with CellProfiler's float32 sums and strict thresholds."""
-    f, s = first.ravel(), second.ravel()
+def in_image(first: np.ndarray, second: np.ndarray, threshold: float, *, is_logical: bool = False) -> Coefficients:
+    """Coefficients of two whole float32 images, with CellProfiler's float32 sums and strict thresholds.
+
+    Of the pixels that have a value in both; NaN where there are none. Where one `is_logical` (truth values), the slope
+    is found in double precision.
+    """
+    has_values = ~(np.isnan(first) | np.isnan(second))
+    if not has_values.any():
+        return dict.fromkeys(("Slope", *COEFFICIENTS), np.array(np.nan))
+    f, s, precision = first[has_values], second[has_values], np.float64 if is_logical else np.float32
     above_f, above_s = (
         f > np.float32(threshold * float(f.max()) / 100),
         s > np.float32(threshold * float(s.max()) / 100),
@@ -316,7 +342,7 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coeffic
     return {
         "Correlation": np.corrcoef(f, s, dtype=np.float64)[1, 0],
         # In single precision, as CellProfiler: the exact slope can differ in the fifth digit.
-        "Slope": scipy.linalg.lstsq(np.stack([f, np.ones_like(f)], axis=1), s)[0][0],
+        "Slope": scipy.linalg.lstsq(np.stack([f, np.ones_like(f)], axis=1, dtype=precision), s)[0][0],
         "Overlap": fs / np.sqrt(ff * ss),
         "K": fs / ff,
         "K back": fs / ss,

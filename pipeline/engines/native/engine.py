@@ -18,7 +18,7 @@ from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError, EngineError
 
 #: grows with every change that can move a number
-REVISION = 4
+REVISION = 5
 
 _WRITES = "writes files; measurements and label images are handed back in memory"
 LEFT_OUT = {
@@ -52,6 +52,7 @@ class NativeEngine:
 
     def __init__(self, text: str) -> None:
         self.left_out: dict[str, str] = {}
+        notes: dict[str, list[str]] = {}
         compiled: list[tuple[str, Step | Drawing]] = []
         pipeline = cppipe.read(text)
         for module in pipeline.modules:
@@ -72,7 +73,9 @@ class NativeEngine:
                         "Give the illumination function as an image, or have the module compute one for each image."
                     )
                 compiled.append((str(module), step))
+                notes[str(module)] = settings.notes
         self._steps = self._needed(compiled)
+        self.notes = tuple(note for title, _ in self._steps for note in notes[title])
         self._done_with = last_uses([step for _, step in self._steps])
         self.inputs = self._find_inputs()
         loading.check(pipeline, self.inputs)
@@ -127,6 +130,7 @@ class NativeEngine:
         """Measure one site; see `Engine.measure`."""
         check(images, self.inputs)
         site = Workspace({name: as_pixels(images[name]) for name in self.inputs})
+        site.logical |= {name for name in self.inputs if images[name].dtype == np.bool_}
         seconds = {}
         for (module, step), done_with in zip(self._steps, self._done_with, strict=True):
             start = time.thread_time()

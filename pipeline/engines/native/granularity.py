@@ -31,12 +31,9 @@ EPSILON = float(np.finfo(float).eps)
 def compile(settings: Settings) -> Granularity:
     subsampling, background = settings.number_of(SUBSAMPLING), settings.number_of(BACKGROUND_SUBSAMPLING)
     radius, length = settings.integer(RADIUS), settings.integer(LENGTH)
-    for name, value in ((SUBSAMPLING, subsampling), (BACKGROUND_SUBSAMPLING, background)):
-        if not 0 < value <= 1:
-            settings.refuse(f'"{name}: {value}" is not above 0 and at most 1')
     for name, value in ((RADIUS, radius), (LENGTH, length)):
-        if not 1 <= value <= 255:
-            settings.refuse(f'"{name}: {value}" is not from 1 to 255')
+        if value > 255:
+            settings.refuse(f'"{name}: {value}" is more than 255')
     # CellProfiler measures the objects of the list also where "Measure within objects?" says No and hides it.
     objects = tuple(settings.names("Select objects to measure"))
     return Granularity(
@@ -177,7 +174,8 @@ def granularity(
     high or wide, where CellProfiler divides by zero.
     """
     pixels, mask, shape = without_background(image, subsampling, background_subsampling, radius)
-    order, parent, radius_of = component_tree(pixels, length)
+    is_inside = np.ones(pixels.shape, np.bool_) if mask is None else mask
+    order, parent, radius_of = component_tree(pixels, length, is_inside)
     y, x = _stretched(image.shape, shape)
     image_means = [float(sums.mean(pixels.ravel() if mask is None else pixels[mask]))]
     object_means = [_sums_by_owner(image, labelled.spans, labelled.owners, labelled.areas.size) / labelled.areas]

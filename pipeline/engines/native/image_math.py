@@ -13,6 +13,8 @@ from pipeline.engines.native.workspace import Workspace
 
 OF_ONE = ("None", "Invert", "Log transform (base 2)", "Log transform (legacy)")
 OF_MANY = ("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum")
+#: what gives numbers also of truth values
+NUMERIC = ("Divide", "Log transform (base 2)", "Log transform (legacy)")
 
 
 def compile(settings: Settings) -> ImageMath:
@@ -20,11 +22,12 @@ def compile(settings: Settings) -> ImageMath:
     # Operands are named "Select the first image", "Select the second image", and so on.
     names = [value for key, value in settings.pairs if key.startswith("Select the ") and key.endswith("image")]
     kinds = settings.texts("Image or measurement?")
-    factors = [
-        float(value) for key, value in settings.pairs if key.startswith("Multiply the ") and key.endswith("image by")
+    saved = [
+        (key, value) for key, value in settings.pairs if key.startswith("Multiply the ") and key.endswith("image by")
     ]
     if operation in OF_ONE:
-        names, kinds, factors = names[:1], kinds[:1], factors[:1]
+        names, kinds, saved = names[:1], kinds[:1], saved[:1]
+    factors = [settings.taken("Multiply the image by", text, label) for label, text in saved]
     if any(kind != "Image" for kind in kinds):
         settings.refuse('"Image or measurement?: Measurement" is not supported')
     return ImageMath(
@@ -74,7 +77,15 @@ class ImageMath:
             image if factor == 1 else image * np.float32(factor)
             for image, factor in zip(operands, self.factors, strict=True)
         ]
-        result = self._combine(operands)
+        # Truth values that are multiplied are numbers.
+        logical = [
+            name in site.logical and factor == 1 for name, factor in zip(self.operands, self.factors, strict=True)
+        ]
+        result = self._combine(operands, logical)
+        if all(logical) and self.operation not in NUMERIC:
+            site.logical.add(self.result)
+        else:
+            site.logical.discard(self.result)
         site.images[self.result] = finish(
             result,
             np.float32(self.exponent),
@@ -85,7 +96,8 @@ class ImageMath:
             self.replace_nan,
         )
 
-    def _combine(self, operands: list[np.ndarray]) -> np.ndarray:
+    def _combine(self, operands: list[np.ndarray], logical: list[bool]) -> np.ndarray:
+        """`logical`: which operands are truth values. A sum of such is "or", a difference "and not"."""
         result = operands[0]
         match self.operation:
             case "Invert":
@@ -94,12 +106,13 @@ class ImageMath:
                 return log2(result + np.float32(1))
             case "Log transform (legacy)":
                 return log2(result)
-        for operand in operands[1:]:
+        for k, operand in enumerate(operands[1:], 1):
             match self.operation:
                 case "Add" | "Average":
-                    result = result + operand
+                    result = np.maximum(result, operand) if all(logical[: k + 1]) else result + operand
                 case "Subtract":
                     result = result - operand
+                    result = np.maximum(result, 0) if all(logical) else result
                 case "Absolute Difference":
                     result = np.abs(result - operand)
                 case "Multiply":
@@ -110,7 +123,7 @@ class ImageMath:
                     result = np.minimum(result, operand)
                 case "Maximum":
                     result = np.maximum(result, operand)
-        if self.operation == "Average":
+        if self.operation == "Average" and not all(logical):
             result = result / np.float32(sum(self.factors))
         return result
 

@@ -183,10 +183,16 @@ def measure_edges(values, pixels, starts, result) -> None:
         if mine.size == 0:
             continue
         total = 0.0
-        low = high = values[mine[0]]
+        # The highest of values with a NaN among them is NaN, the lowest is not: so they sort.
+        low, high, is_whole = np.float32(np.inf), np.float32(-np.inf), True
         for pixel in mine:
             total += np.float64(values[pixel])
-            low, high = min(low, values[pixel]), max(high, values[pixel])
+            if np.isnan(values[pixel]):
+                is_whole = False
+            else:
+                low, high = min(low, values[pixel]), max(high, values[pixel])
+        if not is_whole:
+            low, high = low if high >= low else np.float32(np.nan), np.float32(np.nan)
         mean = total / mine.size
         squares = 0.0
         for pixel in mine:

@@ -28,11 +28,12 @@ ADJACENT, EXPAND, WITHIN = "Adjacent", "Expand until adjacent", "Within a specif
 def compile(settings: Settings) -> MeasureObjectNeighbors:
     for name in ("numbers of neighbors", "percent of touching pixels"):
         settings.choice(f"Retain the image of objects colored by {name}?", ("No",))
+    method = settings.choice("Method to determine neighbors", (ADJACENT, EXPAND, WITHIN))
     return MeasureObjectNeighbors(
         object_set=settings.text("Select objects to measure"),
         neighbor_set=settings.text("Select neighboring objects to measure"),
-        method=settings.choice("Method to determine neighbors", (ADJACENT, EXPAND, WITHIN)),
-        distance=settings.integer("Neighbor distance"),
+        method=method,
+        distance=settings.integer("Neighbor distance", in_force=method == WITHIN),
         with_discarded=settings.yes("Consider objects discarded for touching image border?"),
     )
 
@@ -107,7 +108,7 @@ class MeasureObjectNeighbors:
         """For each object of `own`: its neighbours, and the percentage of its outline near to any."""
         distance = 1
         if self.method == WITHIN:
-            distance = self.distance
+            distance = min(self.distance, sum(own.shape))  # there is nothing beyond
         elif self.method == EXPAND:
             rows, columns = ndimage.distance_transform_edt(own == 0, return_distances=False, return_indices=True)
             own = own[rows, columns]

@@ -15,13 +15,17 @@ def location_features(with_z: bool) -> list[str]:
 
 
 def record(site: Workspace, name: str, objects: Objects, *, with_z: bool) -> None:
-    """Add the objects to the site, with their places, numbers and count. Tertiary objects have no Z."""
+    """Add the objects to the site, with their places, numbers and count.
+
+    Tertiary objects have no Z, and keep their rows where a number has no pixel; the others' places move up.
+    """
     site.objects[name] = objects
     centre = labels.centres(objects.segmented, objects.count)
+    if with_z:
+        centre = objects.moved_up(centre)
+        site.add(name, "Location_Center_Z", objects.moved_up(np.zeros(objects.count)))
     site.add(name, "Location_Center_X", centre[:, 1])
     site.add(name, "Location_Center_Y", centre[:, 0])
-    if with_z:
-        site.add(name, "Location_Center_Z", np.zeros(objects.count))
     site.add(name, NUMBER, np.arange(1, objects.count + 1))
     site.add_image(f"Count_{name}", objects.count)
 

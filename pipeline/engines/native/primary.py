@@ -28,13 +28,21 @@ def compile(settings: Settings) -> IdentifyPrimaryObjects:
     # Large objects are looked for in an image reduced so that the smallest of them is 10 pixels wide.
     is_reduced = least > 10 and settings.yes("Speed up by using lower-resolution image to find local maxima?")
     scale = 10.0 / least if is_reduced else 1.0
-    suppression = settings.number_of("Suppress local maxima that are closer than this minimum allowed distance")
-    if settings.yes("Automatically calculate minimum allowed distance between local maxima?"):
+    is_declumped = "None" not in (declump, divide)
+    is_automatic = settings.yes("Automatically calculate minimum allowed distance between local maxima?")
+    suppression = settings.number_of(
+        "Suppress local maxima that are closer than this minimum allowed distance",
+        in_force=is_declumped and not is_automatic,
+    )
+    if is_automatic:
         suppression = 7 if is_reduced else least / 1.5
     elif is_reduced:
         suppression = suppression * scale + 0.5
-    smoothing = settings.number_of("Size of smoothing filter")
-    if settings.yes("Automatically calculate size of smoothing filter for declumping?"):
+    is_automatic = settings.yes("Automatically calculate size of smoothing filter for declumping?")
+    smoothing = settings.number_of(
+        "Size of smoothing filter", in_force=is_declumped and declump == "Intensity" and not is_automatic
+    )
+    if is_automatic:
         smoothing = 2.35 * least / 3.5
     holes = settings.choice(
         "Fill holes in identified objects?",
@@ -113,10 +121,9 @@ class IdentifyPrimaryObjects:
             is_not_small &= pixels >= least
             is_kept = is_not_small & (pixels <= most)
         small_removed = labels.look_up(unedited, np.arange(count + 1) * is_not_small)
-        segmented = labels.look_up(unedited, np.cumsum(is_kept) * is_kept)
-        if self.fill_after:
-            kept = labels.look_up(unedited, np.arange(count + 1) * is_kept)
-            segmented = relabelled(labels.fill_holes(kept))
+        kept = labels.look_up(unedited, np.arange(count + 1) * is_kept)
+        # Numbers are missing where a maximum of the reduced image lies beside its clump, too.
+        segmented = relabelled(labels.fill_holes(kept) if self.fill_after else kept)
         if self.most_objects is not None and segmented.max(initial=0) > self.most_objects:
             segmented = np.zeros_like(segmented)
         objects.record(site, self.name, Objects(segmented, unedited, small_removed), with_z=True)
@@ -130,7 +137,8 @@ class IdentifyPrimaryObjects:
             heights = distance = distance_inside(inside > 0) + uniform_noise(image.shape)
         else:
             heights = smoothed_for_maxima(image, self.smoothing_filter)
-        seeds, count = numbered_maxima(heights, clumps, max(1.0, self.suppression - 0.5), self.scale)
+        radius = min(max(1.0, self.suppression - 0.5), sum(image.shape))  # there is nothing beyond
+        seeds, count = numbered_maxima(heights, clumps, radius, self.scale)
         if self.divide == "Intensity":
             relief = np.float32(1) - image
         else:
@@ -166,7 +174,8 @@ def smoothed_for_maxima(image: np.ndarray, filter_size: float) -> np.ndarray:
     if filter_size == 0:
         return image
     sigma = filter_size / 2.35
-    reach = np.arange(-max(int(filter_size / 2.0), 1), max(int(filter_size / 2.0), 1) + 1)
+    radius = min(max(int(filter_size / 2.0), 1), max(image.shape))  # beyond there is nothing but zeros
+    reach = np.arange(-radius, radius + 1)
     heights = np.array([math.exp(power) for power in -0.5 * reach**2 / sigma**2])
     weights = 1 / math.sqrt(2.0 * math.pi) / sigma * heights
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ FEATURES = ("FracAtD", "MeanFrac", "RadialCV")
 WEDGES = 8
 #: the number of object sets, ring settings and heat maps in the file (CellProfiler hides these three settings)
 COUNTS = "Hidden"
+NUMBER, RADIUS = "Number of bins", "Maximum radius"
 
 #: the distance of what is no pixel of the object: below any, so that no way leads there
 OUTSIDE = -1.0
@@ -30,12 +31,13 @@ def compile(settings: Settings) -> MeasureRadialDistribution:
     if len(counts) == 3 and counts[2] != "0":
         settings.refuse("heat maps are not supported")
     rings = tuple(
-        Rings(int(number), scaled == "Yes", int(radius))
+        Rings(
+            settings.taken(NUMBER, number),
+            scaled == "Yes",
+            0 if scaled == "Yes" else settings.taken(RADIUS, radius),
+        )
         for number, scaled, radius in zip(
-            settings.texts("Number of bins"),
-            settings.texts("Scale the bins?"),
-            settings.texts("Maximum radius"),
-            strict=True,
+            settings.texts(NUMBER), settings.texts("Scale the bins?"), settings.texts(RADIUS), strict=True
         )
     )
     return MeasureRadialDistribution(
@@ -47,7 +49,11 @@ def compile(settings: Settings) -> MeasureRadialDistribution:
 
 @dataclass(frozen=True)
 class Rings:
-    """`scaled`: rings share out the way from centre to edge; otherwise `radius` pixels, and one more ring beyond."""
+    """`scaled`: rings share out the way from centre to edge; otherwise `radius` pixels, and one more ring beyond.
+
+    CellProfiler keeps the distances of the first rings it measures of an object set: how those are scaled, and their
+    radius, hold for all, whatever the others say. Only the ring beyond goes by each one's own.
+    """
 
     number: int
     scaled: bool
@@ -83,7 +89,7 @@ class MeasureRadialDistribution:
             images = [site.images[name] for name in self.images_in]
             geometry = Geometry.of(objects)
             for rings in self.rings:
-                sectors = geometry.sectors(rings)
+                sectors = geometry.sectors(replace(self.rings[0], number=rings.number))
                 counts = count_sectors(sectors, objects.starts, rings.number + 1)
                 by_ring, by_sector = sums_by_place(objects, images, sectors, rings.number + 1)
                 for c, image in enumerate(self.images_in):
@@ -111,7 +117,9 @@ class Geometry:
         centres = last_maxima(to_edge.view(np.uint32), objects.segmented.ravel(), objects.count, room)
         centres = np.stack(np.divmod(centres, objects.segmented.shape[1]), axis=1)
         rows, columns = objects.places
-        to_centre = distance_within(objects.boxes, centres, rows, columns, objects.starts)
+        # The centre of a number without pixels is the first pixel of the image to CellProfiler, whosever that is.
+        second = -1 if objects.areas.all() else int(objects.segmented[0, 0]) - 1
+        to_centre = distance_within(objects.boxes, centres, rows, columns, objects.starts, second)
         wedges = wedges_around(centres, rows, columns, objects.starts)
         return cls(to_edge[objects.pixels], to_centre, wedges)
 
@@ -135,10 +143,11 @@ def assign_sectors(to_edge, to_centre, wedges, n_rings, is_scaled, radius, secto
 
 
 @kernel
-def distance_within(boxes, centres, rows, columns, starts) -> np.ndarray:
+def distance_within(boxes, centres, rows, columns, starts, second=-1) -> np.ndarray:
     """float64 (pixels): length of the shortest way from an object's centre within the object, in steps of 1 and √2.
 
     -1 where there is none. `boxes`, `rows`, `columns`, `starts`: as of `Objects`; `centres`: int64 (objects, 2).
+    `second`: the object (or -1) to which the first pixel of the image is another centre.
     Pixels wait in a bucket for each whole distance. A step is at least 1 long, so that no pixel of a bucket can
     bring another of the same one nearer, and each is visited once.
     """
@@ -159,6 +168,11 @@ def distance_within(boxes, centres, rows, columns, starts) -> np.ndarray:
         centre = (centres[k, 0] - top) * width + centres[k, 1] - left
         distance[centre] = 0.0
         waiting[0, 0], n_waiting[0] = centre, 1
+        if k == second:
+            corner = (0 - top) * width - left
+            if corner != centre:
+                distance[corner] = 0.0
+                waiting[0, 1], n_waiting[0] = corner, 2
         whole = 0
         while n_waiting[0] + n_waiting[1] + n_waiting[2] > 0:
             bucket = whole % 3

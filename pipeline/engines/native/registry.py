@@ -5,10 +5,13 @@ To add a module: write one file with `compile(settings: Settings) -> Step`, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
+import numpy as np
+
+from pipeline.engines.limits import LIMITS, note, written
 from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError
 
@@ -53,16 +56,20 @@ class Step(Protocol):
 
 
 class Settings:
-    """One module's settings, read by their names in the file; refuses, with the way out, what cannot be honoured."""
+    """One module's settings, read by their names in the file; refuses, with the way out, what cannot be honoured.
+
+    `notes`: what the reader has to know of numbers that are not taken as they stand (see `engines.limits`).
+    """
 
     def __init__(self, module: str, number: int, revision: int, pairs: Sequence[tuple[str, str]]) -> None:
         self.module, self.number, self.revision = module, number, revision
         self.pairs = tuple(pairs)
+        self.notes: list[str] = []
 
     def refuse(self, reason: str) -> NoReturn:
         raise CppipeError(
             f"Module {self.number} {self.module}: {reason}. The native engine cannot run this pipeline; "
-            "`engine: cellprofiler` can."
+            "`engine: {kind: cellprofiler}` can."
         )
 
     def texts(self, name: str) -> list[str]:
@@ -91,24 +98,38 @@ class Settings:
         """A list of images or objects: "AGP, DNA"."""
         return [part.strip() for part in self.text(name).split(",") if part.strip()]
 
-    def number_of(self, name: str, kind: Callable[[str], float] = float, default: str | None = None) -> float:
-        value = self.text(name, default)
-        try:
-            return kind(value)
-        except ValueError:
-            self.refuse(f'"{name}: {value}" is no number')
+    def number_of(self, name: str, *, in_force: bool = True) -> float:
+        """The number that CellProfiler takes; its default where other settings make this one idle."""
+        return self._in_force(name, in_force)
 
-    def integer(self, name: str, default: str | None = None) -> int:
-        return int(self.number_of(name, int, default))
+    def integer(self, name: str, *, in_force: bool = True) -> int:
+        return int(self.number_of(name, in_force=in_force))
 
-    def range_of(self, name: str) -> tuple[float, float]:
+    def range_of(self, name: str, *, in_force: bool = True) -> tuple[float, float]:
         """Two numbers: "10,75"."""
-        value = self.text(name)
-        try:
-            low, high = (float(part) for part in value.split(","))
-        except ValueError:
-            self.refuse(f'"{name}: {value}" is no range')
-        return low, high
+        return self._in_force(name, in_force)
+
+    def _in_force(self, name: str, in_force: bool) -> Any:
+        return self.taken(name, self.text(name)) if in_force else LIMITS[self.module][name].default
+
+    def taken(self, name: str, text: str, label: str = "") -> Any:
+        """What CellProfiler takes for a text of the setting `name`, which the file may call by another `label`.
+
+        Outside CellProfiler's limits it takes its own default, and `notes` says so. What is no number it reads as its
+        default, too; nobody can have meant that, so that it is refused.
+        """
+        module, limits, label = f"{self.number} {self.module}", LIMITS[self.module][name], label or name
+        value, wrong, is_number = limits.take(text)
+        if not is_number:
+            raise CppipeError(
+                f'Module {module}: "{label}: {text}" {wrong}. CellProfiler would take {written(value)} for it without '
+                "a word. Correct the setting in CellProfiler, and save the pipeline again."
+            )
+        if not np.isfinite(value).all():
+            self.refuse(f'"{label}: {text}" is not finite')
+        if wrong:
+            self.notes.append(note(module, label, text, limits, and_so_does="the native engine"))
+        return value
 
 
 def compile_module(settings: Settings) -> Step:

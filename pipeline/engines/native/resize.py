@@ -24,7 +24,7 @@ def compile(settings: Settings) -> Resize:
         labels = ("Height", "Width") if settings.revision == 4 else ("Height (y)", "Width (x)")
         size = tuple(settings.integer(f"{label} of the final image") for label in labels)
     elif settings.revision == 4:  # one factor for both axes
-        factor = (settings.number_of("Resizing factor"), settings.number_of("Resizing factor"))
+        factor = (settings.number_of("Resizing factor"),) * 2
     else:
         factor = (settings.number_of("Y Resizing factor"), settings.number_of("X Resizing factor"))
     return Resize(

@@ -26,8 +26,10 @@ def compile(settings: Settings) -> IdentifySecondaryObjects:
         name=settings.text("Name the objects to be identified"),
         image=settings.text("Select the input image"),
         method=method,
-        reach=settings.number_of("Number of pixels by which to expand the primary objects"),
-        regularization=settings.number_of("Regularization factor"),
+        reach=settings.number_of(
+            "Number of pixels by which to expand the primary objects", in_force=method.startswith("Distance")
+        ),
+        regularization=settings.number_of("Regularization factor", in_force=method == "Propagation"),
         fill_holes=settings.yes("Fill holes in identified objects?"),
         threshold=None if method == "Distance - N" else Threshold.read(settings),
     )

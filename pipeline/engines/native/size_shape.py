@@ -94,11 +94,19 @@ class MeasureSizeShape:
             "Compactness": perimeter**2 / np.maximum(4.0 * pi * areas, 1),
             "BoundingBoxArea": box_areas,
         }
-        columns = [np.asarray(values[name], np.float64) for name in FEATURES]
+        columns = [self._as_in_cellprofiler(objects, name, values[name]) for name in FEATURES]
         if self.with_zernike:
             circles = enclosing_circles(hull[:, 1:].astype(np.int64), counts.astype(np.int64))
             columns += list(zernike.magnitudes(pixels, starts, segmented.shape[1], *circles, ZERNIKE_DEGREE).T)
         return np.stack(columns)
+
+    @staticmethod
+    def _as_in_cellprofiler(objects: Objects, feature: str, values: np.ndarray) -> np.ndarray:
+        """With the rows moved up in all but the Feret diameters; radii leave zeros at the end, not NaN."""
+        values = np.asarray(values, np.float64)
+        if feature.endswith("FeretDiameter"):
+            return values
+        return objects.moved_up(values, 0 if feature.endswith("Radius") else np.nan)
 
 
 @kernel

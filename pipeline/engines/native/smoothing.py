@@ -12,15 +12,27 @@ import numpy as np
 
 from pipeline.engines.native.compiled import kernel
 
+#: radius from which on the sum of all weights is taken from the curve: no double tells them apart, and memory ends
+LARGE = 2**22
 
-def gaussian_weights(sigma: float) -> np.ndarray:
-    """Half of the kernel, from the centre outwards (float64), cut at 4 sigma."""
+
+def gaussian_weights(sigma: float, length: int) -> np.ndarray:
+    """Half of the kernel, from the centre outwards (float64), cut at 4 sigma, for an image of this length.
+
+    Weights beyond the length meet nothing but zeros and are left out; they count in the sum to which all are scaled.
+    A sigma of 0 or below leaves an image as it is, as in SciPy.
+    """
+    if sigma <= 1e-15:
+        return np.ones(1)
     radius = int(4.0 * float(sigma) + 0.5)
     # numpy's own exp depends on the processor; the C library's is what CellProfiler's numpy calls.
     scale = -0.5 / (sigma * sigma)
-    half = [math.exp(scale * (x * x)) for x in range(radius + 1)]
-    total = np.sum(np.array(half[:0:-1] + half))
-    return np.array(half) / total
+    half = [math.exp(scale * (x * x)) for x in range((radius if radius < LARGE else length) + 1)]
+    if radius < LARGE:
+        total = np.sum(np.array(half[:0:-1] + half))
+    else:
+        total = math.sqrt(2 * math.pi) * sigma * math.erf((radius + 0.5) / (math.sqrt(2) * sigma))
+    return np.array(half[:length]) / total
 
 
 def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -29,7 +41,7 @@ def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
     The image is filtered with zeros around it and divided by the same filter of an image of ones
     (centrosome.smooth.smooth_with_function_and_mask).
     """
-    weights = gaussian_weights(sigma)
+    weights = gaussian_weights(sigma, max(image.shape))
     filtered = filter_rows(filter_columns(image, weights), weights)
     return normalise(filtered, *coverage(image.shape, weights))
 

@@ -23,10 +23,8 @@ def compile(settings: Settings) -> Texture:
     if not images:
         settings.refuse("no image is selected")
     grey_levels = settings.integer(GREY_LEVELS)
-    if not 2 <= grey_levels <= 256:
-        settings.refuse(f'"{GREY_LEVELS}: {grey_levels}" is not between 2 and 256')
-    scales = tuple(int(text) for text in settings.texts(SCALE) if text.isdecimal() and int(text) > 0)
-    if not scales or len(scales) != len(settings.texts(SCALE)):
+    scales = tuple(settings.taken(SCALE, text) for text in settings.texts(SCALE))
+    if not scales or min(scales) < 1:
         settings.refuse(f'"{SCALE}: {", ".join(settings.texts(SCALE))}" is no list of distances in pixels')
     return Texture(
         images_in=images,
@@ -70,7 +68,7 @@ class Texture:
             objects = site.objects[object_set]
             columns = np.empty((len(FEATURES), len(levels), len(self.scales), len(DIRECTIONS), objects.count))
             for i, values in enumerate(texture_of_objects(levels, objects, self.scales)):
-                columns[:, i] = _without_gaps(values, objects.areas).transpose(3, 1, 2, 0)
+                columns[:, i] = objects.moved_up(values).transpose(3, 1, 2, 0)
             site.add_all(object_set, self._names, columns.reshape(len(self._names), objects.count))
 
 
@@ -113,6 +111,7 @@ def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple
     Pixels of level 0 do not count. Zero where any direction of a scale finds no pair of pixels.
     """
     height, width = objects.segmented.shape
+    scales = tuple(min(scale, max(height, width)) for scale in scales)  # from there on no pixel is a pair's other
     margin = max(scales)
     stride = width + 2 * margin
     rows, columns = objects.places
@@ -137,13 +136,3 @@ def texture_of_objects(levels: list[np.ndarray], objects: Objects, scales: tuple
 def _steps(scales: tuple[int, ...]) -> np.ndarray:
     """int64 (scales x directions, 2): rows and columns from one pixel of a pair to the other."""
     return np.array([(s * down, s * right) for s in scales for down, right in DIRECTIONS])
-
-
-def _without_gaps(values: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """CellProfiler measures the labels that have pixels and writes them one after another, so that the row of an
-    object is one too early for each missing label below it, and the last rows are empty. So are ours."""
-    if areas.all():
-        return values
-    moved = np.full_like(values, np.nan)
-    moved[: np.count_nonzero(areas)] = values[areas > 0]
-    return moved

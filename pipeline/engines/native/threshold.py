@@ -38,9 +38,9 @@ class Threshold:
         return cls(
             method=method,
             smoothing_scale=settings.number_of("Threshold smoothing scale"),
-            correction=settings.number_of("Threshold correction factor"),
-            bounds=settings.range_of("Lower and upper bounds on threshold"),
-            manual=settings.number_of("Manual threshold"),
+            correction=settings.number_of("Threshold correction factor", in_force=method != "Manual"),
+            bounds=settings.range_of("Lower and upper bounds on threshold", in_force=method != "Manual"),
+            manual=settings.number_of("Manual threshold", in_force=method == "Manual"),
         )
 
     @staticmethod
@@ -143,10 +143,37 @@ def gap_on_grid(values: np.ndarray, low: np.integer, high: np.integer) -> np.flo
     return smallest
 
 
-def otsu(image: np.ndarray) -> float:
-    from skimage.filters import threshold_otsu
+def otsu(image: np.ndarray) -> np.floating:
+    """Otsu's threshold of a float32 image in 256 bins, as scikit-image on NumPy 1.26 finds it.
 
-    return threshold_otsu(image.ravel()) if image.min() != image.max() else image.flat[0]
+    Raises ValueError where pixels are infinite, as CellProfiler does.
+    """
+    low, high = image.min(), image.max()
+    if low == high:
+        return low
+    if not np.isfinite(high - low):
+        raise ValueError("the image has infinite pixels, and Otsu's method finds no threshold for such an image")
+    counts, edges = equal_bins(image.ravel(), 256)
+    counts, centres = counts.astype(np.float32), (edges[:-1] + edges[1:]) / 2
+    below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
+    mean_below = np.cumsum(counts * centres) / below
+    mean_above = (np.cumsum((counts * centres)[::-1]) / above[::-1])[::-1]
+    return centres[np.argmax(below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2)]
+
+
+def equal_bins(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """`numpy.histogram(values, bins)` of float32 values: int64 (bins) and float32 edges (bins + 1).
+
+    From version 2 on NumPy refuses bins so narrow that edges are equal, and computes edges in single precision; here
+    they come out as in 1.26.
+    """
+    low, high = values.min(), values.max()
+    edges = np.linspace(float(low), float(high), bins + 1).astype(np.float32)
+    # By place first, then by the edges beside it: where these are equal, the two do not say the same.
+    place = np.minimum(((values - low) / (high - low) * np.float32(bins)).astype(np.intp), bins - 1)
+    place -= values < edges[place]
+    place += (values >= edges[place + 1]) & (place != bins - 1)
+    return np.bincount(place, minlength=bins), edges
 
 
 def weighted_variance(image: np.ndarray, foreground: np.ndarray) -> float:
@@ -210,7 +237,7 @@ def noisy_histograms(log_low, log_high, noise, foreground, bins):
     inside, outside = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
     scale = bins / (upper - lower) if upper > lower else 0.0
     for k in range(noise.size):
-        place = min(int((_noisy(log_low[k], log_high[k], noise[k]) - lower) * scale), bins - 1)
+        place = max(min(int((_noisy(log_low[k], log_high[k], noise[k]) - lower) * scale), bins - 1), 0)
         if foreground[k]:
             inside[place] += 1
         else:

@@ -115,6 +115,17 @@ class Objects:
         """int64 (count, 4): first row, first column, end row, end column; zeros where an object has no pixel."""
         return bounding_boxes(self.pixels, self.starts, self.segmented.shape[1])
 
+    def moved_up(self, values: np.ndarray, fill: float = np.nan) -> np.ndarray:
+        """Values of objects (objects, ...) where CellProfiler has them if it measures the labels that have pixels and
+        writes them one after another: each is one row too early for every missing label before it. The last rows are
+        left to `fill`.
+        """
+        if self.areas.all():
+            return values
+        moved = np.full_like(values, fill)
+        moved[: np.count_nonzero(self.areas)] = values[self.areas > 0]
+        return moved
+
     @cached_property
     def to_edge(self) -> np.ndarray:
         """int32 (y, x): squared distance of each labelled pixel to the nearest of another label, within the image."""
@@ -123,12 +134,16 @@ class Objects:
 
 @dataclass
 class Workspace:
-    """`images`: float32 (y, x) by name. `measurements[set][feature]`: float64 (objects)."""
+    """`images`: float32 (y, x) by name. `measurements[set][feature]`: float64 (objects).
+
+    `logical`: the images that are truth values to CellProfiler, whose arithmetic is another (here they are 0 and 1).
+    """
 
     images: dict[str, np.ndarray]
     objects: dict[str, Objects] = field(default_factory=dict)
     measurements: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     image_measurements: dict[str, float] = field(default_factory=dict)
+    logical: set[str] = field(default_factory=set)
 
     def check_shapes(self, *names: str) -> None:
         """Raises `ValueError` where these images and object sets are not all of one shape."""
@@ -138,7 +153,10 @@ class Workspace:
         }
         if len(set(shapes.values())) > 1:
             each = ", ".join(f"{height} x {width} {name}" for name, (height, width) in shapes.items())
-            raise ValueError(f"images and objects of a module must be of one shape, and these are not: {each}")
+            raise ValueError(
+                f"images and objects of a module must be of one shape, and these are not: {each}. Bring them to one "
+                "size, as with Resize, or measure with `engine: {kind: cellprofiler}`, where some modules crop them"
+            )
 
     def add(self, object_set: str, feature: str, values: np.ndarray) -> None:
         """Record one value an object; row k belongs to object k + 1."""

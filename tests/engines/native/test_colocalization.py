@@ -236,7 +236,7 @@ def test_only_what_is_switched_on_is_measured():
     ],
 )
 def test_settings_that_are_not_supported_are_refused_with_the_way_out(change, reason):
-    with pytest.raises(CppipeError, match=f"MeasureColocalization: .*{reason}.*engine: cellprofiler"):
+    with pytest.raises(CppipeError, match=f"MeasureColocalization: .*{reason}.*engine: {{kind: cellprofiler}}"):
         step("MeasureColocalization", 5, SETTINGS.replace(*change))
 
 

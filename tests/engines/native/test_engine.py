@@ -52,7 +52,9 @@ def test_the_pipelines_of_our_own_screens_can_be_run(screen):
 def test_an_unknown_module_is_refused_by_name_with_the_way_out():
     text = ANALYSIS.replace("MeasureObjectNeighbors:[", "MeasureObjectSkeleton:[", 1)
 
-    with pytest.raises(CppipeError, match=r"22 MeasureObjectSkeleton.*not supported.*`engine: cellprofiler` can"):
+    with pytest.raises(
+        CppipeError, match=r"22 MeasureObjectSkeleton.*not supported.*`engine: {kind: cellprofiler}` can"
+    ):
         open_engine("native", text)
 
 
@@ -64,7 +66,7 @@ def test_an_unknown_module_is_refused_by_name_with_the_way_out():
         ("    Operation:None", "    Operation:Standard Deviation", "3 ImageMath.*Standard Deviation"),
         ("variable_revision_number:10", "variable_revision_number:9", "17 IdentifySecondaryObjects.*revision 9"),
         ("Typical diameter of objects, in pixel units (Min,Max):10,75", "Typical diameter:10,75", "is missing"),
-        ("Neighbor distance:5", "Neighbor distance:five", '"Neighbor distance: five" is no number'),
+        ("Neighbor distance:5", "Neighbor distance:five", '"Neighbor distance: five" is no whole number'),
         (":Each", ":All: Across cycles", "14 CorrectIlluminationCalculate.*Give the illumination function as an image"),
     ],
 )

@@ -116,7 +116,7 @@ def test_the_spectrum_is_that_of_the_definition(data):
 def test_one_tree_gives_every_opening_by_reconstruction(data):
     image = data.draw(shapes(1, 30).flatmap(images))
     rows = np.empty((image.size, LANES), np.float32)
-    reconstructions(image.ravel(), *component_tree(image, LANES), 1, rows)
+    reconstructions(image.ravel(), *component_tree(image, LANES, np.ones(image.shape, np.bool_)), 1, rows)
     eroded = image
     for k in range(LANES):
         eroded = ndi.grey_erosion(eroded, footprint=CROSS)
@@ -214,13 +214,12 @@ def test_a_site_without_objects_has_the_spectrum_of_the_image_alone():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("measurements:0.5", "measurements:1.5"), "not above 0 and at most 1"),
-        (("spectrum:16", "spectrum:0"), "not from 1 to 255"),
-        (("element:10", "element:wide"), "is no number"),
+        (("spectrum:16", "spectrum:256"), "spectrum: 256. is more than 255"),
+        (("element:10", "element:300"), "element: 300. is more than 255"),
     ],
 )
-def test_settings_out_of_range_are_refused_with_the_way_out(change, reason):
-    with pytest.raises(CppipeError, match=f"MeasureGranularity: .*{reason}.*engine: cellprofiler"):
+def test_sizes_beyond_a_byte_are_refused_with_the_way_out(change, reason):
+    with pytest.raises(CppipeError, match=f"MeasureGranularity: .*{reason}.*engine: {{kind: cellprofiler}}"):
         step("MeasureGranularity", 4, SETTINGS.replace(*change))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,16 @@ def test_a_pipeline_without_a_function_of_all_sites_is_refused():
 
     with pytest.raises(CppipeError, match="All: Across cycles"):
         illumination_functions(text, [])
+
+
+def test_a_number_beyond_the_limits_in_an_illumination_pipeline_is_warned_of():
+    text = (SCREEN / "illumination.cppipe").read_text()
+    site = {name: np.ones((40, 50), np.uint16) for name in re.findall(r"input image:(Orig\w+)", text)}
+
+    said = r'"Resizing factor: -1" lies below CellProfiler\'s minimum of 0; CellProfiler takes its default, 0\.25'
+    with pytest.warns(UserWarning, match=said) as warned:
+        illumination_functions(text.replace("    Resizing factor:0.2", "    Resizing factor:-1", 1), [site])
+    assert len(warned) == 1
 
 
 @pytest.mark.real_data

@@ -147,7 +147,7 @@ def test_rings_and_wedges_of_a_square_by_hand():
 
 
 def test_other_centres_are_refused_by_name():
-    with pytest.raises(CppipeError, match=r"Centers of other objects.*engine: cellprofiler"):
+    with pytest.raises(CppipeError, match=r"Centers of other objects.*engine: {kind: cellprofiler}"):
         step(
             "MeasureObjectIntensityDistribution",
             6,

@@ -165,5 +165,5 @@ def test_the_threshold_is_corrected_bounded_and_recorded(method, final, original
     ],
 )
 def test_what_is_not_supported_is_refused_with_the_setting_and_the_way_out(setting, value):
-    with pytest.raises(CppipeError, match=rf"3 IdentifyPrimaryObjects.*{value}.*engine: cellprofiler"):
+    with pytest.raises(CppipeError, match=rf"3 IdentifyPrimaryObjects.*{value}.*engine: {{kind: cellprofiler}}"):
         read(**{setting: value})

@@ -10,9 +10,13 @@ from cellprofiler_core.constants.measurement import MCA_AVAILABLE_POST_GROUP, MC
 from cellprofiler_core.constants.modules import all_modules
 from cellprofiler_core.module import Module
 from cellprofiler_core.pipeline import Pipeline
+from cellprofiler_core.setting import ValidationError
+from cellprofiler_core.setting.range import FloatRange, IntegerRange
 from cellprofiler_core.setting.subscriber import Subscriber
 from cellprofiler_core.setting.text import Directory, Filename, Pathname
 from cellprofiler_core.setting.text.alphanumeric.name import Name
+from cellprofiler_core.setting.text.number import Number
+from cellprofiler_core.setting.text.number.integer import Integer
 from cellprofiler_core.utilities.core.modules import instantiate_module
 
 IMAGES, OBJECTS, GRIDS = "imagegroup", "objectgroup", "gridgroup"
@@ -95,6 +99,8 @@ class Loaded(NamedTuple):
     inputs: list[str]
     features: dict[str, list[str]]
     left_out: dict[str, str]
+    #: module, label, text, kind, value, least and most of the numbers in force
+    numbers: list[tuple]
 
 
 def load(saved: list[dict[str, Any]]) -> Loaded:
@@ -136,7 +142,7 @@ def load(saved: list[dict[str, Any]]) -> Loaded:
     if not features and not any(module.get_measurement_columns(pipeline) for _, module in modules):
         raise Refusal("No module of this pipeline measures anything. Give a pipeline that does.")
     left_out = dict(sorted((left_out | unneeded).items(), key=lambda item: int(item[0].split()[0])))
-    return Loaded(pipeline, modules, loaded.names, features, left_out)
+    return Loaded(pipeline, modules, loaded.names, features, left_out, list(_numbers(modules)))
 
 
 def _instantiate(title: str, one: dict[str, Any]) -> Module:
@@ -186,6 +192,26 @@ def _names(module: Module, group: str) -> Iterator[str]:
         if isinstance(setting, Subscriber) and setting.group == group and not setting.is_blank:
             names = setting.value if isinstance(setting.value, list) else [setting.value]
             yield from (name for name in map(str, names) if name not in _NO_NAME)
+
+
+def _numbers(modules: list[tuple[str, Module]]) -> Iterator[tuple]:
+    """Texts that CellProfiler does not take as they stand, with what it takes for them."""
+    for title, module in modules:
+        for setting in module.visible_settings():
+            is_range = type(setting) in (FloatRange, IntegerRange)  # others have an end that is no number
+            if not (is_range or isinstance(setting, Number)):
+                continue
+            try:
+                setting.test_valid(None)
+            except ValidationError:
+                ends = ("_minval", "_maxval") if is_range else ("min_value", "max_value")
+                kind = "int" if isinstance(setting, Integer | IntegerRange) else "float"
+                limits = (getattr(setting, end) for end in ends)
+                # As Python has them: NumPy's cannot be sent.
+                limits = (None if limit is None else float(limit) for limit in limits)
+                value = setting.value
+                value = [float(one) for one in value] if is_range else float(value)
+                yield title, setting.text, setting.value_text, kind, value, *limits
 
 
 def _provided(module: Module, group: str) -> Iterator[str]:

@@ -52,7 +52,7 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
         wire.send(replies, {"kind": "refused", "reason": str(refusal)})
         return
     ready = {"inputs": loaded.inputs, "features": loaded.features, "left_out": loaded.left_out}
-    wire.send(replies, {"kind": "ready", "version": versions(), **ready})
+    wire.send(replies, {"kind": "ready", "version": versions(), "numbers": loaded.numbers, **ready})
     while True:
         _, images = wire.receive(requests)
         at_work = ""

@@ -1,0 +1,270 @@
+"""Random pipelines and images for both engines. The same seed gives the same case, on any machine.
+
+Numbers lie within CellProfiler's limits or beyond them; images are crowded, flat, dark, nearly flat or of few
+levels, and of any depth. What only CellProfiler or only the native engine can run is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pipeline.engines.limits import LIMITS
+from tests.engines import cppipes
+from tests.engines.cppipes import CELLS, NUCLEI, Saved
+from tests.engines.native.synthetic import blobs
+
+SECONDARY = ("Propagation", "Watershed - Image", "Watershed - Gradient", "Distance - N", "Distance - B")
+
+Random = np.random.Generator
+Settings = dict[str, str | list[str]]
+#: numbers to choose from beside those at CellProfiler's limits
+WHOLE, ANY = (-3, 0, 1, 2, 3, 5, 7, 12, 17, 30), (-3, -0.5, 0, 0.02, 0.3, 0.7, 1, 1.35, 2.5, 6, 40, 120)
+
+
+def case(seed: int, *, wild: bool = False) -> tuple[str, dict[str, np.ndarray]]:
+    """The text of a pipeline and its images. With `wild`, numbers also go as far as they can be written."""
+    random = np.random.default_rng(seed)
+    images = site(random)
+    modules = [*image_modules(random, wild), *object_modules(random, wild)]
+    modules += [measure(random, wild) for measure in random.permutation(MEASURES)[: random.integers(1, 4)]]
+    return cppipes.write(*modules), images
+
+
+def site(random: Random) -> dict[str, np.ndarray]:
+    """DNA and RNA of one shape, in any of the types that an engine takes."""
+    shape = (int(random.integers(40, 110)), int(random.integers(40, 110)))
+    crowd = blobs(int(random.integers(1 << 30)), shape, int(random.integers(1, 14)))
+    kind = pick(random, "uint16", "uint16", "uint16", "uint8", "float", "narrow", "few", "flat", "noise")
+    made = {}
+    for name in ("DNA", "RNA"):
+        image = crowd[f"Orig{name}"]
+        match kind:
+            case "uint8":
+                image = (image >> 7).clip(0, 255).astype(np.uint8)
+            case "float":
+                image = (image / 40000 - 0.05).astype(random.choice(["float32", "float64"]))
+            case "narrow":
+                image = (0.5 + (image > 5000) * 2e-5).astype(np.float32)
+            case "few":
+                image = image // 3000 * 3000
+            case "flat":
+                image = np.full_like(image, random.choice([0, 900, 65535]))
+            case "noise":
+                image = random.integers(0, 65536, shape).astype(np.uint16)
+        made[name] = image
+    return made
+
+
+def numbers(random: Random, module: str, labels: Sequence[str], wild: bool) -> Settings:
+    """A text for some of these settings, the others being left as they are."""
+    chosen: Settings = {}
+    for label in labels:
+        if random.random() < 0.6:
+            limits = LIMITS[module][label]
+            if isinstance(limits.default, tuple):
+                low, high = sorted(float(value) for value in random.choice([-1, 0, 0.01, 0.1, 0.4, 1, 1.5], 2))
+                chosen[label] = f"{low},{high}"
+                continue
+            choice = list(WHOLE if limits.kind is int else ANY)
+            choice += [edge for edge in (limits.least, limits.most) if edge is not None]
+            if wild:
+                choice += [10**6, -(10**6), 2**31, 10**9]
+            chosen[label] = str(random.choice(np.array(choice, dtype=object)))
+    return chosen
+
+
+def pick(random: Random, *options: str) -> str:
+    return str(random.choice(options))
+
+
+def yes(random: Random) -> str:
+    return pick(random, "Yes", "No")
+
+
+def threshold(random: Random, module: str, wild: bool) -> Settings:
+    labels = ["Threshold smoothing scale", "Threshold correction factor", "Manual threshold"]
+    if random.random() < 0.3:
+        labels.append("Lower and upper bounds on threshold")
+    return {
+        "Thresholding method": [pick(random, "Minimum Cross-Entropy", "Manual", "Otsu")],
+        "Two-class or three-class thresholding?": "Two classes",
+        **numbers(random, module, labels, wild),
+    }
+
+
+def image_modules(random: Random, wild: bool) -> list[Saved]:
+    """Images made of DNA and RNA: Math, and Flat, which is RNA over its own illumination."""
+    operations = ("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum")
+    operation = pick(random, *operations, "Invert", "None")
+    math: Settings = {
+        "Operation": operation,
+        "Name the output image": "Math",
+        "Select the image": ["DNA", "RNA"] if operation in operations else "DNA",
+        "Replace invalid values with 0?": "Yes",
+    }
+    if random.random() < 0.6:
+        math["Multiply the image by"] = [pick(random, "1.0", "1.3", "-2"), "1.0"]
+        math["Add to result"] = pick(random, "0.0", "0.01")
+    function: Settings = {
+        "Select the input image": "RNA",
+        "Name the output image": "Function",
+        "Select how the illumination function is calculated": pick(random, "Regular", "Background"),
+        "Rescale the illumination function?": pick(random, "Yes", "No", "Median"),
+        "Calculate function for each image individually, or based on all images?": "Each",
+        "Smoothing method": pick(random, "No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average"),
+        "Method to calculate smoothing filter size": pick(random, "Manually", "Object size", "Automatic"),
+        **numbers(
+            random,
+            "CorrectIlluminationCalculate",
+            ("Block size", "Approximate object diameter", "Smoothing filter size"),
+            wild,
+        ),
+    }
+    apply: Settings = {
+        "Select the input image": "RNA",
+        "Name the output image": "Flat",
+        "Select the illumination function": "Function",
+        "Select how the illumination function is applied": pick(random, "Divide", "Subtract"),
+    }
+    return [
+        ("ImageMath", math),
+        ("CorrectIlluminationCalculate", function),
+        ("CorrectIlluminationApply", apply),
+    ]
+
+
+def object_modules(random: Random, wild: bool) -> list[Saved]:
+    """Nuclei, Cells, Cytoplasm, which may lack numbers, and Rims round these."""
+    nuclei: Settings = {
+        "Typical diameter of objects, in pixel units (Min,Max)": pick(random, "8,30", "1,200", "13,40", "-4,30"),
+        "Discard objects outside the diameter range?": yes(random),
+        "Discard objects touching the border of the image?": yes(random),
+        "Method to distinguish clumped objects": pick(random, "Shape", "Intensity", "None"),
+        "Method to draw dividing lines between clumped objects": pick(random, "Shape", "Intensity", "None"),
+        "Automatically calculate minimum allowed distance between local maxima?": yes(random),
+        "Automatically calculate size of smoothing filter for declumping?": yes(random),
+        "Fill holes in identified objects?": pick(random, "Never", "After declumping only"),
+        "Handling of objects if excessive number of objects identified": pick(random, "Continue", "Erase"),
+        **threshold(random, "IdentifyPrimaryObjects", wild),
+        **numbers(
+            random,
+            "IdentifyPrimaryObjects",
+            (
+                "Size of smoothing filter",
+                "Suppress local maxima that are closer than this minimum allowed distance",
+                "Maximum number of objects",
+            ),
+            wild,
+        ),
+    }
+
+    def grown(seeds: str, name: str) -> Saved:
+        method = pick(random, *SECONDARY)
+        secondary: Settings = {
+            "Select the input objects": seeds,
+            "Name the objects to be identified": name,
+            "Select the method to identify the secondary objects": method,
+            "Fill holes in identified objects?": yes(random),
+            **threshold(random, "IdentifySecondaryObjects", wild),
+            **numbers(
+                random,
+                "IdentifySecondaryObjects",
+                ("Number of pixels by which to expand the primary objects", "Regularization factor"),
+                wild,
+            ),
+        }
+        return CELLS[0], CELLS[1] | secondary
+
+    cytoplasm: Settings = {
+        "Select the larger identified objects": "Cells",
+        "Select the smaller identified objects": "Nuclei",
+        "Name the tertiary objects to be identified": "Cytoplasm",
+        "Shrink smaller object prior to subtraction?": yes(random),
+    }
+    return [
+        (NUCLEI[0], NUCLEI[1] | nuclei),
+        grown("Nuclei", "Cells"),
+        ("IdentifyTertiaryObjects", cytoplasm),
+        grown("Cytoplasm", "Rims"),
+    ]
+
+
+def sets(random: Random) -> str:
+    return ", ".join(random.permutation(["Nuclei", "Cells", "Cytoplasm", "Rims"])[: random.integers(1, 4)])
+
+
+def intensity(random: Random, _: bool) -> Saved:
+    return "MeasureObjectIntensity", {
+        "Select images to measure": "DNA, RNA, Math, Flat",
+        "Select objects to measure": sets(random),
+    }
+
+
+def size_shape(random: Random, _: bool) -> Saved:
+    return "MeasureObjectSizeShape", {
+        "Select object sets to measure": sets(random),
+        "Calculate the Zernike features?": yes(random),
+    }
+
+
+def neighbors(random: Random, wild: bool) -> Saved:
+    either = ("Nuclei", "Cells", "Cytoplasm")
+    return "MeasureObjectNeighbors", {
+        "Select objects to measure": pick(random, *either),
+        "Select neighboring objects to measure": pick(random, *either),
+        "Method to determine neighbors": pick(
+            random, "Adjacent", "Expand until adjacent", "Within a specified distance"
+        ),
+        "Consider objects discarded for touching image border?": yes(random),
+        **numbers(random, "MeasureObjectNeighbors", ("Neighbor distance",), wild),
+    }
+
+
+def rings(random: Random, wild: bool) -> Saved:
+    return "MeasureObjectIntensityDistribution", {
+        "Select images to measure": "DNA, RNA",
+        "Select objects to measure": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+        "Scale the bins?": yes(random),
+        "Number of bins": str(random.choice([-1, 0, 1, 2, 3, 6])),
+        **numbers(random, "MeasureObjectIntensityDistribution", ("Maximum radius",), wild),
+    }
+
+
+def colocalization(random: Random, wild: bool) -> Saved:
+    return "MeasureColocalization", {
+        "Select images to measure": "DNA, RNA, Flat",
+        "Select objects to measure": sets(random),
+        "Select where to measure correlation": pick(random, "Within objects", "Both"),
+        "Run all metrics?": "No",
+        "Calculate the Manders coefficients using Costes auto threshold?": "No",
+        **numbers(random, "MeasureColocalization", tuple(LIMITS["MeasureColocalization"]), wild),
+    }
+
+
+def texture(random: Random, wild: bool) -> Saved:
+    return "MeasureTexture", {
+        "Select images to measure": "DNA, RNA",
+        "Select objects to measure": sets(random),
+        "Measure whole images or objects?": pick(random, "Objects", "Both"),
+        "Enter how many gray levels to measure the texture at": pick(random, "0", "1", "2", "9", "256", "257"),
+        "Texture scale to measure": pick(random, "1", "3", "7", "1000000000") if wild else pick(random, "1", "3", "7"),
+    }
+
+
+def granularity(random: Random, wild: bool) -> Saved:
+    return "MeasureGranularity", {
+        "Select images to measure": "RNA",
+        "Measure within objects?": "Yes",
+        "Select objects to measure": sets(random),
+        "Subsampling factor for granularity measurements": pick(random, "-1", "0", "0.5", "0.7", "1", "1.5"),
+        "Subsampling factor for background reduction": pick(random, "-1", "0", "0.5", "0.8", "1", "2"),
+        "Radius of structuring element": pick(random, "-3", "0", "1", "4", "10", *(["255"] if wild else [])),
+        "Range of the granular spectrum": pick(random, "-3", "0", "1", "5", "18", *(["255"] if wild else [])),
+    }
+
+
+MEASURES: list[Callable[[Random, bool], Saved]] = [
+    *(intensity, size_shape, neighbors, rings, colocalization, texture, granularity)
+]
