@@ -17,16 +17,15 @@ from pipeline.plan import read_wells
 from pipeline.run_record import Run, open_run
 from pipeline.scores.annotations import with_variants
 from pipeline.scores.corrections import corrected
+from pipeline.scores.coverage import with_missing
 from pipeline.scores.load import load_profiles
 from pipeline.scores.rules import Rules
 from pipeline.scores.summaries import COMPARED, mode_differences
 from pipeline.scores.tasks import TASKS, Unit, concatenate, run_task, run_unit, unit_key
-from pipeline.scores.wells import conditions
+from pipeline.scores.wells import PLATE, conditions
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_table, encode_table
-
-_PLATE = ["Metadata_Batch", "Metadata_Plate"]
 
 
 def in_order(wanted: Iterable[str]) -> list[str]:
@@ -54,7 +53,7 @@ def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
     wanted = units(run, score)[unit]
     wells = _wells(run)
     mine = wells[np.logical_or.reduce([condition.rows(wells) for condition in wanted])]
-    plates = {Plate(*row) for row in mine[_PLATE].itertuples(index=False)}
+    plates = {Plate(*row) for row in mine[PLATE].itertuples(index=False)}
     try:
         profiles = _profiles(run, plates & set(run.plates))
     except NotFound as error:  # e.g. no plate has cells in its negative controls; the record of each plate says so
@@ -126,9 +125,12 @@ def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
     profiles = load_profiles(run.storage.location.join("profiles"), plates=plates)
     if profiles.columns.str.startswith("Metadata_").all():
         raise NotFound("Feature selection left no feature: too few wells, or wells that do not differ.")
-    variants = _wells(run)[[*_PLATE, "Metadata_variant"]].drop_duplicates(_PLATE)
-    profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=_PLATE, how="left")
-    return corrected(profiles, steps)
+    wells = _wells(run)
+    variants = wells[[*PLATE, "Metadata_variant"]].drop_duplicates(PLATE)
+    profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=PLATE, how="left")
+    planned = wells[(wells["excluded"] == "").to_numpy()] if "excluded" in wells else wells
+    here = pd.MultiIndex.from_frame(planned[PLATE].astype(str)).isin([tuple(plate) for plate in plates])
+    return corrected(with_missing(profiles, planned[here])[0], steps)
 
 
 def _wells(run: Run) -> pd.DataFrame:
