@@ -49,6 +49,10 @@ class Progress:
         stage, _, where = outcome.task.key.partition("/")
         if outcome.error is not None:
             self.say(f"{outcome.task.key} failed: {outcome.error}")
+        elif stage == "profile":
+            record = outcome.record or {}
+            for level, why in {**record.get("missing", {}), **record.get("notes", {})}.items():
+                self.say(f"{where}: {level}: {why}")
         elif stage in _SAID:
             self.say(f"{where}: {(outcome.record or {}).get('why') or _SAID[stage]}")
         if stage == "publish":

@@ -9,9 +9,11 @@ no table joins on "".
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config import PerturbationTable, Screen
@@ -219,7 +221,9 @@ def annotated_map(screen: Screen, name: str, samples: Samples) -> tuple[pd.DataF
     annotation = pd.DataFrame({"broad_sample": []}, dtype="str") if samples.table is None else samples.table
     wells = read_plate_map(_map_path(screen, name), samples.key)
     # Here the empty sample gets its name, on both sides of the join.
-    wells["broad_sample"] = wells["broad_sample"].where(~wells["broad_sample"].isin({"", *samples.missing}), negcon)
+    unnamed = wells["broad_sample"].isin({"", *samples.missing})
+    is_empty = unnamed & is_empty_well(wells, samples.missing)
+    wells["broad_sample"] = wells["broad_sample"].mask(unnamed, negcon).mask(is_empty, "")
     joined = wells.merge(annotation, on="broad_sample", how="left", suffixes=("", " (table)"), validate="m:1").fillna(
         ""
     )
@@ -230,6 +234,7 @@ def annotated_map(screen: Screen, name: str, samples: Samples) -> tuple[pd.DataF
         if column not in joined:
             joined[column] = ""
     is_empty, is_negcon = joined["broad_sample"] == "", (joined["broad_sample"] == negcon) & (negcon != "")
+    joined["control_type"] = usual_control(joined["control_type"])
     joined.loc[is_negcon, "control_type"] = "negcon"
     joined.loc[is_empty, "pert_type"] = "empty"
     described = {*annotation["broad_sample"], "", negcon}
@@ -237,6 +242,31 @@ def annotated_map(screen: Screen, name: str, samples: Samples) -> tuple[pd.DataF
     # Plate and batch are those of the plates table; in other tables such columns speak of other plates.
     joined = joined.drop(columns=[name for name in joined.columns if name.lower() in ("batch", "plate")])
     return _with_prefix(joined), unknown
+
+
+def is_empty_well(wells: pd.DataFrame, missing: Collection[str]) -> np.ndarray:
+    """Of wells without a sample: those that hold nothing, where on the same map others hold a negative control.
+
+    A plate map says so in `control_type` or `pert_type` ("empty"), or in `solvent`: the well has none ("" or one of
+    `missing`), and others without a sample have one. wells: as `read_plate_map`.
+    """
+    none = {"", *missing}
+    unnamed = wells["broad_sample"].isin(none)
+    says_so = np.zeros(len(wells), dtype=bool)
+    for column in ("control_type", "pert_type"):
+        if column in wells:
+            says_so |= (wells[column].str.lower() == "empty").to_numpy()
+    if "solvent" in wells:
+        dry = wells["solvent"].isin(none | {"none", "empty"})
+        if (unnamed & ~dry).any():
+            says_so |= dry.to_numpy()
+    return says_so
+
+
+def usual_control(kinds: pd.Series | np.ndarray) -> np.ndarray:
+    """Types of controls, with a negative control spelt `negcon`, however its letters are written."""
+    texts = pd.Series(kinds, dtype=object)
+    return texts.mask(texts.str.lower() == "negcon", "negcon").to_numpy(dtype=object)
 
 
 def read_plate_map(path: Path, key: str) -> pd.DataFrame:

@@ -146,7 +146,7 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
     sites_of = dict(list(sites.groupby(KEYS, sort=False)))
     for key, own in wells.groupby(KEYS, sort=False):
         plate = Plate(*map(str, key))
-        findings += check_wells(plate, own)
+        findings += check_wells(plate, own, by_mad=config.profiles.normalize == "mad_robustize")
         findings += check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
     plates = plates.drop(columns="Metadata_image_folder", errors="ignore")  # image_folder is the one that was taken
     wells = wells.drop(columns="on_map")

@@ -1,10 +1,17 @@
 """Cells -> well profiles: aggregate, annotate, normalise, select."""
 
 from pipeline.profiles.aggregate import aggregate
+from pipeline.profiles.columns import feature_names
 from pipeline.profiles.files import SELECTED_LEVELS, list_profiles, open_profiles
-from pipeline.profiles.normalize import feature_names, normalize
+from pipeline.profiles.normalize import normalize
 from pipeline.profiles.select import Selection, select_features
-from pipeline.profiles.stage import batch_standing, plate_standing, profile_plate, select_batch
+from pipeline.profiles.stage import (
+    batch_standing,
+    plate_standing,
+    profile_notes,
+    profile_plate,
+    select_batch,
+)
 from pipeline.profiles.wells import annotate, well_profiles
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "normalize",
     "open_profiles",
     "plate_standing",
+    "profile_notes",
     "profile_plate",
     "select_batch",
     "select_features",

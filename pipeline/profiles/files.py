@@ -11,17 +11,18 @@ profiles/<batch>/<plate>/<plate>.json, profiles/<batch>/selection.json   what wa
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import NotFound
+from pipeline.errors import ConfigError, NotFound
+from pipeline.profiles.columns import NAMES, as_text, is_metadata
+from pipeline.profiles.read import decode, of_plate, same_profiles
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
-from pipeline.tables import decode_table, encode_table
+from pipeline.tables import encode_table
 
 #: level that is normalised -> level with the features selected from it
 SELECTED_LEVELS = {
@@ -44,11 +45,13 @@ def open_profiles(
     on the others. `level`: what follows `<plate>_` in the file name; "" for the profiles as measured. `plates`: by
     name, "batch/plate" or `Plate`; default all. `options`: those of `pipeline.storage.Location` (endpoint, ...).
 
-    Raises `NotFound`, naming the levels or plates there are, where none is found.
+    Wells read A01, whatever the file says, and plate and batch as the file's folders. Raises `NotFound`, naming the
+    levels or plates there are, where none is found; `ConfigError`, naming the file, where one cannot be read, where its
+    rows are not one well each of its plate, and where two files of a plate differ (see `read`).
     """
     location = results if isinstance(results, Location) else Location(url=str(results), **options)
     storage = open_storage(location)
-    levels = list_profiles(storage)
+    levels = _files(storage)
     if level not in levels:
         there = ", ".join(sorted(name or '""' for name in levels)) or "no profiles at all"
         raise NotFound(f"{location} has no profiles of level {level!r}; there are {there}.")
@@ -63,25 +66,48 @@ def open_profiles(
                 f"{location} has no profiles of plate {unknown[0]} (level {level}); "
                 f"there are {', '.join(plate.key for plate in found)}."
             )
-    tables = [decode(storage.get(found[plate]), found[plate]) for plate in chosen]
-    for plate, table in zip(chosen, tables, strict=True):
-        if "Metadata_Batch" not in table:  # the gallery's files leave it to the folder
-            table.insert(0, "Metadata_Batch", plate.batch)
-    joined = pd.concat(tables, ignore_index=True)
-    is_metadata = joined.columns.str.startswith("Metadata_")
-    return joined[[*joined.columns[is_metadata], *joined.columns[~is_metadata]]]
+    tables = [_read_plate(storage, plate, found[plate]) for plate in chosen]
+    joined = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    metadata = is_metadata(joined.columns)
+    for name in joined.columns[metadata]:
+        kinds = {table[name].dtype for table in tables if name in table}
+        if name in NAMES or len(kinds) > 1:  # a name is text, and 1001 in one file is 1001.0 in another
+            texts = as_text(joined[name]).where(joined[name].notna(), joined[name])
+            joined[name] = joined[name] if texts.equals(joined[name].astype(object)) else texts
+    return joined[[*joined.columns[metadata], *joined.columns[~metadata]]]
 
 
 def list_profiles(storage: Storage) -> dict[str, dict[Plate, str]]:
     """Level -> plate -> key of its file; parquet before csv.gz. `storage`: a run's results, or a folder of profiles."""
-    levels: dict[str, dict[Plate, str]] = {}
+    return {level: {plate: keys[0] for plate, keys in plates.items()} for level, plates in _files(storage).items()}
+
+
+def _files(storage: Storage) -> dict[str, dict[Plate, list[str]]]:
+    """Level -> plate -> keys of its files, parquet first: there may be one of either kind, or copies further down."""
+    levels: dict[str, dict[Plate, list[str]]] = {}
     for entry in storage.entries("profiles/" if "profiles" in storage.folders() else ""):
         if match := _FILE.fullmatch(entry.key):
-            plates = levels.setdefault(match["level"] or "", {})
             plate = Plate(match["batch"], match["plate"])
-            if plate not in plates or entry.key.endswith(".parquet"):
-                plates[plate] = entry.key
+            levels.setdefault(match["level"] or "", {}).setdefault(plate, []).append(entry.key)
+    for plates in levels.values():
+        for keys in plates.values():
+            keys.sort(key=lambda key: (not key.endswith(".parquet"), key))
     return levels
+
+
+def _read_plate(storage: Storage, plate: Plate, keys: list[str]) -> pd.DataFrame:
+    """The profiles of a plate, which all of its files have to agree on."""
+    paths = [f"{storage.location}/{key}" for key in keys]
+    first, *others = (
+        of_plate(decode(storage.get(key), path), plate, path) for key, path in zip(keys, paths, strict=True)
+    )
+    for path, other in zip(paths[1:], others, strict=True):
+        if not same_profiles(first, other):
+            raise ConfigError(
+                f"There are two files of plate {plate} that differ: {paths[0]} and {path}. Remove or move the one that "
+                "does not count, or name the folder of the other."
+            )
+    return first
 
 
 def profile_key(plate: Plate, level: str) -> str:
@@ -90,7 +116,7 @@ def profile_key(plate: Plate, level: str) -> str:
 
 def read_profile(storage: Storage, plate: Plate, level: str) -> pd.DataFrame:
     key = profile_key(plate, level)
-    return decode(storage.get(key), key)
+    return decode(storage.get(key), f"{storage.location}/{key}")
 
 
 def write_profile(storage: Storage, plate: Plate, level: str, profiles: pd.DataFrame) -> str:
@@ -98,18 +124,3 @@ def write_profile(storage: Storage, plate: Plate, level: str, profiles: pd.DataF
     data = encode_table(profiles)
     storage.put(profile_key(plate, level), data)
     return hashlib.sha256(data).hexdigest()
-
-
-def decode(data: bytes, key: str) -> pd.DataFrame:
-    if key.endswith(".parquet"):
-        return decode_table(data)
-    columns = pd.read_csv(io.BytesIO(data), compression="gzip", nrows=0).columns
-    # Metadata stay text: names of plates that are numbers keep their zeros, and a sample called NA stays one.
-    texts = [name for name in columns if name.startswith("Metadata_")]
-    return pd.read_csv(
-        io.BytesIO(data),
-        compression="gzip",
-        dtype=dict.fromkeys(texts, str),
-        keep_default_na=False,
-        na_values={name: ["", "NA", "NaN", "nan"] for name in columns if name not in texts},
-    )

@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 import pycytominer
 
+from pipeline.profiles.columns import feature_names
+
 NEGATIVE_CONTROLS = "Metadata_control_type == 'negcon'"
-
-
-def feature_names(profiles: pd.DataFrame) -> list[str]:
-    return [name for name in profiles.columns if not name.startswith("Metadata_")]
 
 
 def normalize(profiles: pd.DataFrame, method: str, samples: str = "all", epsilon: float = 0.0) -> pd.DataFrame:

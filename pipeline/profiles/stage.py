@@ -10,8 +10,10 @@ import pandas as pd
 from pipeline import cells
 from pipeline.config import digest
 from pipeline.errors import Incomplete
+from pipeline.plan.checks import FEWEST_CONTROLS, few_controls
+from pipeline.profiles.columns import feature_names
 from pipeline.profiles.files import SELECTED_LEVELS, profile_key, read_profile, write_profile
-from pipeline.profiles.normalize import NEGATIVE_CONTROLS, feature_names, normalize
+from pipeline.profiles.normalize import NEGATIVE_CONTROLS, normalize
 from pipeline.profiles.select import select_features
 from pipeline.profiles.wells import annotate, well_profiles
 from pipeline.results.records import Standing, begin, compare, finish, read_record, standing
@@ -31,8 +33,9 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     """Make the profiles of a published plate, annotated and normalised: four tables, and a record of them last.
 
     A plate whose profiles are current is left as it is. A plate without negative controls that have cells gets no
-    `_normalized_negcon`, and one without any cells no normalised table at all; the record's `levels` says which there
-    are, `missing` why others are not.
+    `_normalized_negcon`, nor does one with a single one, whose MAD is 0; one without any cells gets no normalised table
+    at all. The record's `levels` says which there are, `missing` why others are not, and `notes` which of those that
+    are there rest on fewer than FEWEST_CONTROLS.
     """
     run, where = open_run(results), Plate(batch, plate)
     key, inputs = record_key(where), _plate_inputs(run, where)
@@ -47,22 +50,29 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     profiles = annotate(profiles, run.wells)
     write_profile(run.storage, where, "augmented", profiles)
 
-    levels, missing = [], {}
+    levels, missing, notes = [], {}, {}
     has_cells = profiles[profiles["Metadata_Count_Cells"] > 0]
+    by_mad = settings.normalize == "mad_robustize"
+    controls = int((has_cells.get("Metadata_control_type", pd.Series()) == "negcon").sum())
     for level, samples in REFERENCES.items():
         if has_cells.empty:
             missing[level] = "no well of the plate has cells"
-        elif samples != "all" and not (has_cells.get("Metadata_control_type", pd.Series()) == "negcon").any():
+        elif samples != "all" and not controls:
             missing[level] = "no negative control of the plate has cells (Metadata_control_type negcon)"
+        elif samples != "all" and controls == 1 and by_mad:
+            missing[level] = "only one negative control of the plate has cells, and its MAD is 0"
         else:
             normalized = normalize(profiles, settings.normalize, samples, settings.epsilon)
             write_profile(run.storage, where, level, normalized)
             levels.append(level)
+            if samples != "all" and controls < FEWEST_CONTROLS and by_mad:
+                notes[level] = f"of the wells with cells, {few_controls(controls)}"
     for level in missing:  # made before from other wells: nobody is to read it beside the new ones
         for stale in (level, SELECTED_LEVELS[level]):
             run.storage.remove(profile_key(where, stale))
-    about = {"wells": len(profiles), "without_cells": len(profiles) - len(has_cells)}
-    return _summary(finish(run.storage, key, inputs, **about, levels=levels, missing=missing))
+    about: dict[str, Any] = {"wells": len(profiles), "without_cells": len(profiles) - len(has_cells)}
+    about |= {"levels": levels, "missing": missing} | ({"notes": notes} if notes else {})
+    return _summary(finish(run.storage, key, inputs, **about))
 
 
 def plate_standing(run: Run, plate: Plate) -> Standing:
@@ -118,6 +128,17 @@ def batch_standing(run: Run, batch: str) -> Standing | None:
     """Whether the selection of a batch is what would be made of its profiled plates now; None: no plate is profiled."""
     records = _profiled(run, batch)
     return standing(run.storage, selection_key(batch), _batch_inputs(run, records)) if records else None
+
+
+def profile_notes(run: Run) -> list[str]:
+    """A line for each plate and level that has no profiles, or has them relative to too few wells, and why."""
+    records = ((plate, read_record(run.storage, record_key(plate)) or {}) for plate in run.plates)
+    return [
+        f"{plate}: {'no profiles of level ' if kind == 'missing' else ''}{level}: {why}."
+        for plate, record in records
+        for kind in ("missing", "notes")
+        for level, why in record.get(kind, {}).items()
+    ]
 
 
 def selected_files(run: Run, level: str) -> dict[Plate, str]:
@@ -178,4 +199,4 @@ def selection_key(batch: str) -> str:
 
 
 def _summary(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in ("wells", "without_cells", "missing")}
+    return {name: record[name] for name in ("wells", "without_cells", "missing", "notes") if name in record}

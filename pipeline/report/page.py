@@ -19,6 +19,7 @@ from pipeline import __version__, cells, scores
 from pipeline.config import digest
 from pipeline.errors import NotFound
 from pipeline.measure.preview import decode_preview
+from pipeline.profiles import profile_notes
 from pipeline.report.certificate import read_certificate
 from pipeline.report.pictures import common_scale, composite, plate_heat_map
 from pipeline.results import ledger
@@ -127,6 +128,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         conditions=_conditions(run, wells),
         troubles=wells[wells["why"] != ""].to_dict("records"),
         findings=read_findings(run.storage).to_dict("records"),
+        profile_notes=profile_notes(run),
         attempts=_attempts(run),
         scored=_scored(tables),
         figures=list(_figures(tables)),

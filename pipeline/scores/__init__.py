@@ -1,6 +1,7 @@
 """Profiles -> answers. One file a task of the paper; each a short function of profiles, conditions and rules."""
 
-from pipeline.scores.load import check_annotations, load_profiles, scores_command, write_tables
+from pipeline.scores.load import load_profiles, scores_command, write_tables
+from pipeline.scores.notes import check_annotations
 from pipeline.scores.rules import MODES, Rules
 from pipeline.scores.significance import fraction_retrieved
 from pipeline.scores.stage import (

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError
-from pipeline.scores.wells import MOSTLY_EMPTY, conditions, feature_names, text_of
+from pipeline.scores.wells import MOSTLY_EMPTY, TOO_LARGE, conditions, feature_names, text_of, times_too_large
 
 STEPS_COLUMN = "Metadata_steps"
 
 
 def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
     """Whiten each condition by its negative controls (ZCA), so that features that vary together among controls stop
-    counting several times. A feature not finite in a condition, or constant among its controls, becomes NaN there, and
-    so does a well that is mostly not finite, e.g. one without cells.
+    counting several times. A feature not finite in a condition, too large for the others (TOO_LARGE) or constant among
+    the controls becomes NaN there, and so does a well that is mostly not finite, e.g. one without cells.
 
     The covariance is shrunk by Ledoit and Wolf's rule (J. Multivariate Anal. 88, 2004). Without it, fewer controls than
     features are fitted exactly: directions in which they happen not to differ are blown up, in which every other well
@@ -41,6 +41,7 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
                 "and needs at least 3. Leave the step out, or give the wells their control_type."
             )
         usable = is_finite[whole].all(axis=0) & (np.ptp(features[controls], axis=0) > 0)
+        usable[usable] = times_too_large(features[np.ix_(whole, usable)]) <= TOO_LARGE
         if not usable.any():
             raise ConfigError(
                 f"Condition {condition.key} has no feature that is finite in its wells and differs among its negative "
@@ -64,7 +65,7 @@ def centre_positions(profiles: pd.DataFrame) -> pd.DataFrame:
     batch = profiles["Metadata_Batch"] if "Metadata_Batch" in profiles else pd.Series("", index=profiles.index)
     place = [batch, profiles["Metadata_Well"]]
     control = pd.Series(text_of(profiles, "Metadata_control_type") == "negcon", index=profiles.index)
-    treated = profiles["Metadata_broad_sample"].fillna("").mask(control, "")
+    treated = pd.Series(text_of(profiles, "Metadata_broad_sample"), index=profiles.index).mask(control, "")
     samples = treated.groupby(place).nunique()
     single = samples[(samples < 2) & (treated != "").groupby(place).any()]  # a place of controls has no treatment
     if len(single):

@@ -13,17 +13,22 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import pandas as pd
 
+from pipeline.scores.coverage import missing_of
 from pipeline.scores.precision import average_precisions
 from pipeline.scores.rules import COIN_STREAM, Rules
 from pipeline.scores.significance import judge
-from pipeline.scores.wells import Condition, Wells, wells_of
+from pipeline.scores.wells import PLATE, Condition, Wells, wells_of
 
 #: Why nothing of a condition is ranked, where `n_features` is 0.
 NO_FEATURE = "no feature is finite in all wells of the condition"
 
 
 def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dict[str, pd.DataFrame]:
-    """`detection`, one row a perturbation, and `detection_wells`, one row a query, of one condition."""
+    """`detection`, one row a perturbation, and `detection_wells`, one row a query, of one condition.
+
+    `n_plates`: plates that have profiles; `n_plates_missing`, `n_wells_missing`: see `coverage`. Where a sample stands
+    in several doses, `sample` and `dose` are the parts of `label`.
+    """
     wells = wells_of(profiles, condition, rules)
     sample = wells.meta["Metadata_broad_sample"].to_numpy()
     queries = retrieve(wells, np.flatnonzero(wells.is_query), sample, None, rules, condition)
@@ -31,6 +36,14 @@ def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dic
     # How many features took part: those not finite somewhere in the condition did not.
     classes["n_features"] = len(wells.names)
     classes["n_features_not_finite"] = wells.n_not_finite
+    classes["n_features_too_large"] = len(wells.too_large)
+    classes["n_plates"] = len(wells.meta[PLATE].drop_duplicates())
+    for name, count in missing_of(profiles, condition).items():
+        classes[name] = pd.array([count] * len(classes), dtype="Int64")
+    if (wells.meta["Metadata_dose"] != "").any():
+        parts = wells.meta.drop_duplicates("Metadata_broad_sample").set_index("Metadata_broad_sample")
+        for name in ("sample", "dose"):
+            classes[name] = classes["label"].map(parts[f"Metadata_{name}"])
     return {"detection": named(classes, condition.columns()), "detection_wells": named(queries, condition.columns())}
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
 from pipeline.config import Screen
 from pipeline.errors import ConfigError, NotFound
-from pipeline.plan.metadata import plate_list, screen_plates
+from pipeline.plan.metadata import plate_list, screen_plates, usual_control
 from pipeline.profiles import list_profiles, open_profiles
-from pipeline.scores.annotations import annotate, primary_plates, well_annotations
+from pipeline.profiles.columns import number_of, one_spelling
+from pipeline.scores.annotations import annotate, primary_plates, well_annotations, with_imagings_apart
 from pipeline.scores.corrections import corrected
-from pipeline.scores.significance import condition_columns
+from pipeline.scores.coverage import with_missing
+from pipeline.scores.notes import check_annotations, describe_columns, some, strange_wells, without_features
 from pipeline.scores.tasks import TASKS, run_task
-from pipeline.scores.wells import CONDITION_COLUMNS, GENES, REQUIRED, text_of
+from pipeline.scores.wells import (
+    PLATE,
+    text_of,
+)
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
 from pipeline.tables import encode_table
@@ -28,53 +33,101 @@ def load_profiles(
     screen: Screen | None = None,
     plates: Collection[Plate] | None = None,
     level: str = LEVEL,
+    *,
+    tell: Callable[[str], object] = lambda note: None,
 ) -> pd.DataFrame:
     """The profiles of these plates (None: the screen's primary plates, or all), one row a well, annotated.
 
-    Columns that only some plates have are NaN on the others. Raises `NotFound` where there are none.
+    Columns that only some plates have are NaN on the others. With a screen, a plate that is a number is found under any
+    spelling of it (2, 002) and gets the screen's. Without one, imagings of one plate in several batches are told apart
+    in `Metadata_variant`. `tell` is given a line for plates and wells that the screen does not name. Raises `NotFound`
+    where there are no profiles, and what `open_profiles` raises.
     """
     files = list_profiles(open_storage(location)).get(level, {})
     if not files:
         raise NotFound(
             f"There are no profiles in {location}: nothing is named <batch>/<plate>/<plate>_{level}.parquet or .csv.gz."
         )
-    if plates is None and screen is not None and screen.plates is not None:
-        wanted = primary_plates(screen)
-        plates = [Plate(*row) for row in wanted[["Metadata_Batch", "Metadata_Plate"]].itertuples(index=False)]
-        if not set(plates) & set(files):
-            raise ConfigError(
-                f"{location} holds {len(files)} plates, none of which is a primary plate of screen {screen.name}, "
-                f"e.g. {min(files)}. Name the plates to score, or the screen they are of."
-            )
-    chosen = sorted(files if plates is None else set(plates) & set(files))
+    if screen is None or screen.plates is None:
+        chosen = sorted(files if plates is None else set(plates) & set(files))
+        return _prepared(with_imagings_apart(_open(location, level, chosen, files, tell)))
+    named = plate_list(screen_plates(screen))
+    called = spelt_as(files, named, str(location))
+    wanted = set(plate_list(primary_plates(screen)) if plates is None else plates)
+    chosen = sorted(plate for plate in files if called.get(plate, plate) in wanted)
+    if not chosen and plates is None:
+        raise ConfigError(
+            f"{location} holds {len(files)} plates, none of which is a primary plate of screen {screen.name}, "
+            f"e.g. {min(files)}. Name the plates to score, or the screen they are of."
+        )
+    if strangers := sorted(plate for plate in files if plate not in called):
+        tell(f"Left out, for screen {screen.name} does not name them: {some(strangers)}.")
+    profiles = renamed(_open(location, level, chosen, files, tell), called)
+    annotations = well_annotations(screen)
+    for note in strange_wells(profiles, annotations):
+        tell(note)
+    return _prepared(annotate(profiles, annotations))
+
+
+def named_wells(screen: Screen, plates: Collection[Plate] | None = None) -> pd.DataFrame:
+    """The wells of which there should be profiles: `well_annotations` of these plates (None: the primary ones)."""
+    wells = well_annotations(screen)
+    asked = plate_list(primary_plates(screen)) if plates is None else plates
+    return wells[pd.MultiIndex.from_frame(wells[PLATE]).isin([tuple(plate) for plate in asked])]
+
+
+def _open(
+    location: Location | str,
+    level: str,
+    chosen: list[Plate],
+    files: Collection[Plate],
+    tell: Callable[[str], object],
+) -> pd.DataFrame:
     if not chosen:
         raise NotFound(f"{location} has no profiles of the plates asked for, only of others, e.g. {min(files)}.")
     profiles = open_profiles(location, level, chosen)
-    return profiles if screen is None or screen.plates is None else annotate(profiles, well_annotations(screen))
+    there = set(plate_list(profiles))
+    if empty := [plate for plate in chosen if plate not in there]:
+        tell(f"Files without a row: those of {some(empty)}.")
+    return profiles
 
 
-def check_annotations(profiles: pd.DataFrame) -> list[str]:
-    """What the scores do without, for columns that these profiles lack. Raises `ConfigError` where there are no scores
-    without them: plates, wells, samples, negative controls.
+def _prepared(profiles: pd.DataFrame) -> pd.DataFrame:
+    """The profiles with one spelling for each sample, and for a negative control."""
+    plates = pd.Series(text_of(profiles, "Metadata_Batch")) + "/" + text_of(profiles, "Metadata_Plate")
+    samples = one_spelling(pd.Series(text_of(profiles, "Metadata_broad_sample")), plates)
+    own = {"Metadata_broad_sample": samples.to_numpy()} if "Metadata_broad_sample" in profiles else {}
+    if "Metadata_control_type" in profiles:
+        own["Metadata_control_type"] = usual_control(text_of(profiles, "Metadata_control_type"))
+    return profiles.assign(**own)
+
+
+def spelt_as(files: Collection[Plate], named: Collection[Plate], where: str) -> dict[Plate, Plate]:
+    """The plates of these files that a screen names -> what it calls them. Numbers may be spelt otherwise: 2, 002.
+
+    Raises `ConfigError` where a spelling leaves open which plate is meant.
     """
-    absent = [name for name in (*REQUIRED, *CONDITION_COLUMNS, *GENES) if not (text_of(profiles, name) != "").any()]
-    remedy = "Name the screen whose tables have them (--screen), or annotate the profiles."
-    if needed := [name for name in REQUIRED if name in absent]:
-        others = [name for name in absent if name not in needed]
-        wanted = f" Of use too, and absent: {', '.join(others)}." if others else ""
-        raise ConfigError(f"These profiles say nothing in {', '.join(needed)}.{wanted} {remedy}")
-    if not (text_of(profiles, "Metadata_control_type") == "negcon").any():
-        found = sorted(set(text_of(profiles, "Metadata_control_type")) - {""})
-        raise ConfigError(
-            f"No well of these profiles is a negative control: Metadata_control_type is never negcon, but "
-            f"{', '.join(found)}. {remedy}"
-        )
-    notes = []
-    if blank := [name for name in CONDITION_COLUMNS if name in absent]:
-        notes.append(f"{', '.join(blank)}: not there, so plates that differ in it are scored as one condition.")
-    if all(name in absent for name in GENES):
-        notes.append(f"{', '.join(GENES)}: not there, so no score that asks about genes has a class.")
-    return [f"{note} {remedy}" for note in notes]
+    called = {plate: plate for plate in set(files) & set(named)}
+    numbers: dict[tuple[str, ...], list[Plate]] = {}
+    for plate in named:
+        numbers.setdefault(tuple(map(number_of, plate)), []).append(plate)
+    for plate in sorted(set(files) - set(named)):
+        meant = numbers.get(tuple(map(number_of, plate)), [])
+        if len(meant) > 1 or set(meant) & set(called.values()):
+            raise ConfigError(
+                f"{where} has profiles of {plate}, which may be {' or '.join(map(str, meant))} of the screen's tables, "
+                "of which others hold profiles too or which are two plates. Name the folder and file as the tables do."
+            )
+        called |= dict.fromkeys([plate], *meant) if meant else {}
+    return called
+
+
+def renamed(profiles: pd.DataFrame, called: Mapping[Plate, Plate]) -> pd.DataFrame:
+    """The profiles with the plates called as in `called`, where it says."""
+    if all(plate == name for plate, name in called.items()):
+        return profiles
+    names = [called.get(plate, plate) for plate in plate_list(profiles)]
+    return profiles.assign(**{column: [name[at] for name in names] for at, column in enumerate(PLATE)})
 
 
 def scores_command(
@@ -99,8 +152,11 @@ def scores_command(
     """
     if secondary and plates is None and screen is not None:
         plates = plate_list(screen_plates(screen))
-    annotated = load_profiles(profiles, screen, plates)
-    for note in check_annotations(annotated):
+    annotated = load_profiles(profiles, screen, plates, tell=tell)
+    lacking: list[str] = []
+    if screen is not None and screen.plates is not None:
+        annotated, lacking = with_missing(annotated, named_wells(screen, plates))
+    for note in [*lacking, *check_annotations(annotated), *describe_columns(annotated, mode, steps)]:
         tell(note)
     table = corrected(annotated, steps)
     tables: dict[str, pd.DataFrame] = {}
@@ -113,25 +169,6 @@ def scores_command(
                 tell(note)
     write_figures(tables, out)
     return tables
-
-
-def without_features(detection: pd.DataFrame) -> list[str]:
-    """A line for each condition of the table `detection` whose features were left out, some or all of them."""
-    by = condition_columns(detection)
-    notes = []
-    for _, rows in detection.fillna(dict.fromkeys(by, "")).groupby(by, sort=False):
-        name, left, out = (
-            " ".join(filter(None, rows[by].iloc[0])),
-            *rows[["n_features", "n_features_not_finite"]].iloc[0],
-        )
-        if out and left:
-            notes.append(f"{name}: {out} of {left + out} features left out, for they are not finite in every well.")
-        elif out:
-            notes.append(
-                f"{name}: nothing is ranked, for none of its {out} features is finite in every well. Select features "
-                "again with a lower na_cutoff, or leave out the wells whose values are missing."
-            )
-    return notes
 
 
 def write_tables(tables: dict[str, pd.DataFrame], out: Location | str) -> None:

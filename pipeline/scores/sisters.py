@@ -31,7 +31,9 @@ def sisters(
     perturbations = retrieved(profiles, condition, rules, detection)
     genes = genes_of(perturbations.meta)
     everyone = members_of(genes)
-    members = {gene: rows for gene, rows in everyone.items() if len(rows) > 1}
+    # Doses of one sample are no sisters of each other.
+    samples = perturbations.meta["Metadata_sample"].to_numpy()
+    members = {gene: rows for gene, rows in everyone.items() if len(set(samples[rows])) > 1}
     alone = {gene: len(rows) for gene, rows in everyone.items() if gene not in members}
     if not is_compound(condition):
         # The paper leaves out genes with a single guide, as positives and as negatives.
@@ -41,6 +43,7 @@ def sisters(
             [mine for mine, keep in zip(genes, paired, strict=True) if keep],
         )
         members = members_of(genes)
+        samples = perturbations.meta["Metadata_sample"].to_numpy()
     shares = incidence(genes)
     unrelated = ~(shares @ shares.T)
 
@@ -49,7 +52,7 @@ def sisters(
         for i in rows:
             labels.append(gene)
             queries.append(i)
-            positives.append(rows[rows != i])
+            positives.append(rows[samples[rows] != samples[i]])
             negatives.append(np.flatnonzero(unrelated[i]))
     precision = average_precisions(
         perturbations.features,

@@ -15,6 +15,8 @@ import pandas as pd
 from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.metadata import read_annotation
+from pipeline.profiles.columns import number_of
+from pipeline.profiles.read import decode, text_table, usual_well
 from pipeline.scores.annotations import primary_plates, well_annotations
 from pipeline.scores.wells import OPTIONAL, REQUIRED, genes_of, text_of
 
@@ -118,13 +120,14 @@ def check_split_file(path: Path, wells: pd.DataFrame, task: str = "gene-compound
     (Metadata_Plate).
     """
     try:
-        if path.suffix == ".parquet":
-            split = pd.read_parquet(path)
-        else:
-            split = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as a table (CSV, TSV or parquet): {error}") from None
-    return check_split(split.rename(columns=_plain_name), wells, task)
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    split = decode(data, str(path)) if path.suffix == ".parquet" else text_table(data, str(path))
+    try:
+        return check_split(split.rename(columns=_plain_name), wells, task)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from None
 
 
 def as_text(found: pd.DataFrame, task: str) -> str:
@@ -149,8 +152,7 @@ def _parted(split: pd.DataFrame) -> pd.DataFrame:
     if "part" not in split:
         raise ConfigError(f"A split needs a column part; this one has {', '.join(map(str, split))}.")
     used = [name for name in ("part", "broad_sample", *WELL, *CONDITION, *KINDS) if name in split]
-    rows = split[used].drop_duplicates(ignore_index=True)
-    rows = rows.astype(object).where(rows.notna(), "").astype(str)
+    rows = pd.DataFrame({name: text_of(split, name) for name in used}, dtype=object).drop_duplicates(ignore_index=True)
     if (rows["part"] == "").any():
         raise ConfigError(f"{(rows['part'] == '').sum()} rows of the split have no part. Give them one, or drop them.")
     if rows["part"].nunique() < 2:
@@ -161,6 +163,7 @@ def _parted(split: pd.DataFrame) -> pd.DataFrame:
 def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     """The split's rows, one a sample, with what the screen says of it; empty wells left out."""
     known = pd.DataFrame({_plain_name(name): text_of(wells, name) for name in (*REQUIRED, *OPTIONAL)}, dtype=object)
+    known["well"] = known["well"].map(usual_well)
     kinds = [name for name in KINDS if name in split]
     if "broad_sample" not in split and kinds:
         others = [name for name in split if name in ("part", *CONDITION)]
@@ -168,6 +171,7 @@ def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     key = [name for name in WELL if name in split] if "broad_sample" not in split else ["broad_sample"]
     if key != ["broad_sample"] and not {"plate", "well"} <= set(key):
         raise ConfigError("A split names its rows by plate and well, by broad_sample, or by orf, crispr and compound.")
+    split = split.assign(**{name: _as_known(name, split[name], known) for name in key})
     facts = ["broad_sample", "control_type", "modality", "gene", "target_list", "pert_iname"]
     facts += [name for name in CONDITION if name not in split and key != ["broad_sample"]]
     table = known[[*dict.fromkeys([*key, *facts])]].drop_duplicates(key)
@@ -176,6 +180,18 @@ def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
         example = " ".join(rows.loc[unknown, key].iloc[0].astype(str))
         raise ConfigError(f"{unknown.sum()} rows of the split are not of this screen, e.g. {example}.")
     return rows[(rows["broad_sample"] != "") | (rows["control_type"] == "negcon")].reset_index(drop=True)
+
+
+def _as_known(column: str, names: pd.Series, known: pd.DataFrame) -> pd.Series:
+    """Names of a split as the screen spells them: wells as A01, a number (2, 002) as the one plate or sample it is."""
+    own = set(known[column])
+    if column == "well":
+        return names.map(usual_well)
+    numbers: dict[str, set[str]] = {}
+    for name in own:
+        numbers.setdefault(number_of(name), set()).add(name)
+    meant = {name: numbers.get(number_of(name), set()) for name in set(names) - own}
+    return names.replace({name: min(one) for name, one in meant.items() if len(one) == 1})
 
 
 def _torn(rows: pd.DataFrame, by: list[str], rule: str) -> pd.DataFrame:

@@ -21,11 +21,12 @@ from pipeline.results.records import Standing, begin, compare, finish, read_reco
 from pipeline.results.run import Run, open_run
 from pipeline.scores.annotations import with_variants
 from pipeline.scores.corrections import corrected
+from pipeline.scores.coverage import with_missing
 from pipeline.scores.load import LEVEL, load_profiles
 from pipeline.scores.rules import Rules
 from pipeline.scores.summaries import COMPARED, mode_differences
 from pipeline.scores.tasks import TASKS, Unit, concatenate, run_task, run_unit, unit_key
-from pipeline.scores.wells import conditions
+from pipeline.scores.wells import PLATE, conditions
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_table, encode_table
@@ -34,8 +35,6 @@ from pipeline.tables import decode_table, encode_table
 REVISION = 1
 #: the name, among the scores, of the comparison of the two modes
 COMPARISON = "mode_differences"
-
-_PLATE = ["Metadata_Batch", "Metadata_Plate"]
 
 
 def in_order(wanted: Iterable[str]) -> list[str]:
@@ -161,10 +160,13 @@ class _Sources:
 
     def _of(self, plates: set[Plate]) -> dict[str, Any]:
         settings = self.run.config.scores
-        own = self.wells[_is_of(self.wells, plates)].drop_duplicates(_PLATE)
-        variants = dict(zip(map("/".join, own[_PLATE].to_numpy()), own["Metadata_variant"], strict=True))
+        wells = self.wells[_is_of(self.wells, plates)]
+        planned = wells[[*PLATE, "Metadata_Well", *wells.columns.intersection(["excluded"])]].astype(str)
+        own = wells.drop_duplicates(PLATE)
+        variants = dict(zip(map("/".join, own[PLATE].to_numpy()), own["Metadata_variant"], strict=True))
         return {
             "profiles": {plate.key: self.files[plate] for plate in sorted(plates) if plate in self.files},
+            "planned": digest(planned.to_numpy().tolist()),
             "variants": {plate: str(variant) for plate, variant in variants.items() if variant},
             "settings": {"mode": settings.mode, "seed": settings.seed, "steps": list(settings.steps)},
             "revision": REVISION,
@@ -241,7 +243,7 @@ def read_score(storage: Storage, name: str) -> pd.DataFrame:
 def _plates_of(run: Run, wells: pd.DataFrame, unit: Unit) -> set[Plate]:
     """The plates that a unit of conditions reads, of those that have selected profiles or will."""
     mine = wells[np.logical_or.reduce([condition.rows(wells) for condition in unit])]
-    plates = {Plate(*row) for row in mine[_PLATE].itertuples(index=False)} & set(run.plates)
+    plates = {Plate(*row) for row in mine[PLATE].itertuples(index=False)} & set(run.plates)
     if "centre_positions" in run.config.scores.steps:  # learns from all plates of a batch, of other conditions too
         batches = {plate.batch for plate in plates}
         plates = {plate for plate in run.plates if plate.batch in batches}
@@ -249,16 +251,19 @@ def _plates_of(run: Run, wells: pd.DataFrame, unit: Unit) -> set[Plate]:
 
 
 def _is_of(wells: pd.DataFrame, plates: Collection[Plate]) -> list[bool]:
-    return [Plate(*row) in plates for row in wells[_PLATE].itertuples(index=False)]
+    return [Plate(*row) in plates for row in wells[PLATE].itertuples(index=False)]
 
 
 def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
     profiles = load_profiles(run.storage.location.join("profiles"), plates=plates)
     if profiles.columns.str.startswith("Metadata_").all():
         raise NotFound("Feature selection left no feature: too few wells, or wells that do not differ.")
-    variants = _wells(run)[[*_PLATE, "Metadata_variant"]].drop_duplicates(_PLATE)
-    profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=_PLATE, how="left")
-    return corrected(profiles, run.config.scores.steps)
+    wells = _wells(run)
+    variants = wells[[*PLATE, "Metadata_variant"]].drop_duplicates(PLATE)
+    profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=PLATE, how="left")
+    planned = wells[(wells["excluded"] == "").to_numpy()] if "excluded" in wells else wells
+    here = pd.MultiIndex.from_frame(planned[PLATE].astype(str)).isin([tuple(plate) for plate in plates])
+    return corrected(with_missing(profiles, planned[here])[0], run.config.scores.steps)
 
 
 def _wells(run: Run) -> pd.DataFrame:

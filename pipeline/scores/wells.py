@@ -3,7 +3,8 @@
 A profile table has one row a well, `Metadata_*` columns first, features after them. The annotations used are
 `Metadata_Plate`, `Metadata_Well`, `Metadata_broad_sample`, `Metadata_control_type` (always), `Metadata_Batch`,
 `Metadata_modality`, `Metadata_cell_type`, `Metadata_timepoint`, `Metadata_variant`, `Metadata_gene`,
-`Metadata_target_list` (genes separated by |) and `Metadata_pert_iname` (where there are any).
+`Metadata_target_list` (genes separated by |), `Metadata_pert_iname` and a column of doses (where there are any).
+What is a feature: `pipeline.profiles.columns`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from pipeline.errors import ConfigError
+from pipeline.profiles.columns import as_text, dose_columns, no_numbers, ranked_columns
+from pipeline.profiles.columns import feature_names as measured_names
 from pipeline.scores.rules import Rules
 
 REQUIRED = ("Metadata_Plate", "Metadata_Well", "Metadata_broad_sample", "Metadata_control_type")
@@ -24,12 +26,21 @@ OPTIONAL = (
     "Metadata_gene", "Metadata_target_list", "Metadata_pert_iname",
 )  # fmt: skip
 
+PLATE = ["Metadata_Batch", "Metadata_Plate"]
+
 #: Without them plates of several conditions are one, and no perturbation has a gene.
 CONDITION_COLUMNS = ("Metadata_modality", "Metadata_cell_type", "Metadata_timepoint")
 GENES = ("Metadata_gene", "Metadata_target_list")
 
 #: A well with a larger share of values that are not finite has no profile worth ranking.
 MOSTLY_EMPTY = 0.5
+
+#: A feature so many times larger than the others leaves nothing of them: similarities are rounded to 12 decimals, and
+#: their part is the square of the inverse. It comes of a MAD of 0 and a tiny epsilon, and says nothing of a well.
+TOO_LARGE = 1e6
+
+#: Digits of a dose that tell it apart: files round 3.3333 in their own ways, and no dose series steps by a per cent.
+DOSE_DIGITS = 3
 
 
 class Condition(NamedTuple):
@@ -59,7 +70,11 @@ class Wells:
     """The wells of one condition: `meta` one row a well, `features` float64 (wells, features), `names` of features.
 
     `finite[i]` is false for a well that is mostly not finite; it stays in `meta` and takes no part in any ranking.
-    `n_not_finite`: how many features of the profiles were left out for values that are not finite.
+    `n_not_finite`: how many features of the profiles were left out for values that are not finite; `too_large`: which
+    for their size.
+
+    Metadata_broad_sample of a sample that stands here in several doses is "<sample> @ <dose>": each is a perturbation
+    of its own. `Metadata_sample` and `Metadata_dose` are the parts.
     """
 
     meta: pd.DataFrame
@@ -67,6 +82,7 @@ class Wells:
     names: tuple[str, ...]
     finite: np.ndarray
     n_not_finite: int = 0
+    too_large: tuple[str, ...] = ()
 
     @property
     def is_negative_control(self) -> np.ndarray:
@@ -108,25 +124,30 @@ def common_features(*several: Consensus) -> list[str]:
     return [name for name in several[0].names if name in shared]
 
 
-def feature_names(profiles: pd.DataFrame) -> list[str]:
-    """The columns that are not metadata. Raises `ConfigError` where one of them is no number."""
-    names = [name for name in profiles.columns if not name.startswith("Metadata")]
-    text = [name for name in names if not (is_numeric_dtype(profiles[name]) or _is_number(profiles[name]))]
-    if text:
+def feature_names(profiles: pd.DataFrame, published: bool = False) -> list[str]:
+    """The columns that wells are ranked by. Raises `ConfigError` where one that is no metadata holds no numbers.
+
+    `published`: all that are measured, as the authors' code took them.
+    """
+    measured = measured_names(profiles)
+    if text := no_numbers(profiles, measured):
+        example = next((value for value in profiles[text[0]].astype(str) if value), "")
         raise ConfigError(
             f"These profiles have columns that are no numbers: {', '.join(text)}. A column that does not start with "
-            "Metadata is taken for a feature: call it Metadata_..., or leave it out of the profiles."
+            f"Metadata is taken for a feature: call it Metadata_..., or leave it out of the profiles. {text[0]} holds "
+            f"{example}, for example."
         )
-    return names
+    return measured if published else ranked_columns(profiles).features
 
 
-def _is_number(column: pd.Series) -> bool:
-    """Whether a column without a type of numbers holds nothing else."""
-    try:
-        column.astype(float)
-    except (ValueError, TypeError):
-        return False
-    return True
+def times_too_large(features: np.ndarray) -> np.ndarray:
+    """How many times larger each feature is, by its root mean square over the wells, than the median one.
+
+    features: float64 (wells, features), finite. Features of zeros alone are not asked.
+    """
+    with np.errstate(over="ignore"):
+        size = np.sqrt(np.mean(np.square(features), axis=0)) if len(features) else np.zeros(features.shape[1])
+    return size / np.quantile(size[size > 0], 0.5, method="lower") if (size > 0).any() else size
 
 
 def conditions(profiles: pd.DataFrame) -> list[Condition]:
@@ -141,14 +162,15 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
 
     Features that a plate of the condition lacks altogether are left out, as the paper's code keeps common columns.
     In `published` other values that are not finite stay; otherwise wells that are mostly not finite are marked, and
-    features with such a value in any other well are left out.
+    features with such a value in any other well are left out, and so are features TOO_LARGE for the others.
     """
     rows = profiles[condition.rows(profiles)]
     meta = pd.DataFrame({name: text_of(rows, name) for name in (*REQUIRED, *OPTIONAL)}, dtype=object)
     order = meta.sort_values(["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]).index
     order = order[((meta["Metadata_broad_sample"] != "") | (meta["Metadata_control_type"] == "negcon"))[order]]
     meta = meta.loc[order].reset_index(drop=True)
-    names = np.array(feature_names(rows))
+    meta = _dosed(meta, rows.iloc[order])
+    names = np.array(feature_names(rows, rules.published))
     if not len(names):
         raise ConfigError("These profiles have metadata but no features. Give the table with the features.")
     features = rows[names].to_numpy(dtype=float)[order]
@@ -158,15 +180,48 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
     keep = np.ones(len(names), dtype=bool)
     if not is_finite.all():
         for plate in pd.unique(plates):
-            keep &= ~np.isnan(features[plates == plate]).all(axis=0)
+            lacks = np.isnan(features[plates == plate]).all(axis=0)
+            # A plate without any value, e.g. without cells, has no say in which features the others have.
+            keep &= ~lacks if rules.published or not lacks.all() else True
     usable = np.ones(len(meta), dtype=bool)
     if not rules.published:
         usable = (~is_finite[:, keep]).mean(axis=1) <= MOSTLY_EMPTY if keep.any() else ~usable
         keep &= is_finite[usable].all(axis=0)
+    n_not_finite = int((~keep).sum())
+    large = np.zeros_like(keep)
+    if not rules.published:
+        large[keep] = times_too_large(features[np.ix_(usable, keep)]) > TOO_LARGE
+        keep &= ~large
     features = features[:, keep]
     if not rules.published:
         usable &= np.any(features != 0, axis=1)
-    return Wells(meta, features, tuple(names[keep]), usable, int((~keep).sum()))
+    return Wells(meta, features, tuple(names[keep]), usable, n_not_finite, tuple(names[large]))
+
+
+def _dosed(meta: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The wells with each dose of a sample named apart; `rows`: the same wells as the profiles say them."""
+    sample, dose = meta["Metadata_broad_sample"], pd.Series(doses(rows), index=meta.index)
+    treated = (sample != "") & (meta["Metadata_control_type"] != "negcon") & (dose != "")
+    several = treated & (dose[treated].groupby(sample[treated]).transform("nunique").reindex(meta.index) > 1)
+    return meta.assign(
+        Metadata_broad_sample=sample.mask(several, sample + " @ " + dose),
+        Metadata_sample=sample,
+        Metadata_dose=dose.where(several, ""),
+    )
+
+
+def doses(profiles: pd.DataFrame) -> np.ndarray:
+    """The dose of each well as text, "" where none is said, from the first column of doses that says any."""
+    columns = (as_text(profiles[name]) for name in dose_columns(profiles.columns))
+    said = next((column for column in columns if (column != "").any()), None)
+    return np.full(len(profiles), "", dtype=object) if said is None else said.map(_dose).to_numpy(dtype=object)
+
+
+def _dose(text: str) -> str:
+    try:
+        return f"{float(text):.{DOSE_DIGITS}g}"
+    except ValueError:
+        return text
 
 
 def genes_of(meta: pd.DataFrame) -> list[frozenset[str]]:
@@ -183,7 +238,7 @@ def text_of(profiles: pd.DataFrame, column: str) -> np.ndarray:
     """A metadata column as text; missing columns and missing values are empty."""
     if column not in profiles:
         return np.full(len(profiles), "", dtype=object)
-    return profiles[column].astype(object).where(profiles[column].notna(), "").astype(str).to_numpy(dtype=object)
+    return as_text(profiles[column]).to_numpy(dtype=object)
 
 
 def _check(profiles: pd.DataFrame) -> None:

@@ -77,7 +77,9 @@ class Screen:
         pipeline = self.root / "analysis.cppipe"
         pipeline.touch()
         values = {"screen": self.keys, "images": images or str(self.images), "results": str(self.root / "results")}
-        path.write_text(yaml.safe_dump({**values, "engine": {"cppipe": str(pipeline)}, **keys}))
+        # Plates of three wells have too few negative controls for a MAD, which is a finding.
+        values |= {"engine": {"cppipe": str(pipeline)}, "profiles": {"normalize": "standardize"}}
+        path.write_text(yaml.safe_dump({**values, **keys}))
         return load_config(path)
 
 

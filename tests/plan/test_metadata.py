@@ -40,6 +40,38 @@ def test_an_empty_sample_without_a_name_is_an_empty_well_and_joins_nothing(scree
     assert table["Metadata_pert_type"].to_dict() == {"A01": "", "A02": "empty", "B01": ""}
 
 
+SOLVENTS = "well_position broad_sample solvent\nA01 drug DMSO\nA02 NA DMSO\nB01 NA NA\nB02\t\t\n"
+
+
+def test_a_well_without_sample_and_solvent_is_empty_where_others_have_a_solvent(screen):
+    screen.metadata(PLATES, SOLVENTS, TARGET_STYLE, negcon_name="DMSO")
+    table = wells(screen)
+    assert table["Metadata_broad_sample"].to_dict() == {"A01": "drug", "A02": "DMSO", "B01": "", "B02": ""}
+    assert table["Metadata_control_type"].to_dict() == {"A01": "", "A02": "negcon", "B01": "", "B02": ""}
+    assert table["Metadata_pert_type"].to_dict() == {"A01": "", "A02": "", "B01": "empty", "B02": "empty"}
+
+
+def test_where_no_well_without_a_sample_has_a_solvent_each_is_a_negative_control(screen):
+    screen.metadata(PLATES, SOLVENTS.replace("A02 NA DMSO", "A02 NA NA"), TARGET_STYLE, negcon_name="DMSO")
+    assert (wells(screen)["Metadata_control_type"] == "negcon").tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("column", ["pert_type", "control_type"])
+def test_a_plate_map_can_say_that_a_well_is_empty(screen, column):
+    plate_map = f"well_position broad_sample {column}\nA01 drug trt\nA02\t\t\nB01\t\tempty\n"
+    screen.metadata(PLATES, plate_map, TARGET_STYLE, negcon_name="DMSO")
+    table = wells(screen)
+    assert table["Metadata_broad_sample"].to_dict() == {"A01": "drug", "A02": "DMSO", "B01": ""}
+    assert (table["Metadata_control_type"] == "negcon").tolist() == [False, True, False]
+    assert table["Metadata_pert_type"]["B01"] == "empty"
+
+
+@pytest.mark.parametrize("kind", ["NEGCON", "Negcon"])
+def test_a_negative_control_is_one_in_any_letters(screen, kind):
+    screen.metadata(PLATES, MAP, TARGET_STYLE.replace("other ? NA", f"other ? {kind}"))
+    assert wells(screen)["Metadata_control_type"].to_dict() == {"A01": "", "A02": "", "B01": "negcon"}
+
+
 def test_a_negative_control_named_on_the_map_is_one_too(screen):
     screen.metadata(PLATES, MAP.replace("A02 ", "A02 DMSO"), TARGET_STYLE, negcon_name="DMSO")
     assert wells(screen)["Metadata_control_type"].to_dict() == {"A01": "", "A02": "negcon", "B01": ""}

@@ -176,6 +176,26 @@ def test_a_plate_that_the_table_names_without_its_zeros_is_found_with_the_one_th
     )
 
 
+def controls(screen, count: int) -> None:
+    """One plate with this many negative controls and a drug."""
+    names = [f"A{column:02d}" for column in range(1, count + 2)]
+    screen.plate("P1", wells=names)
+    rows = "".join(f"{well}\t{'drug' if well == 'A01' else ''}\n" for well in names)
+    screen.metadata("batch,plate,plate_map_name\nB1,P1,map\n", f"well_position broad_sample\n{rows}", DRUGS,
+                    negcon_name="DMSO")  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "found"), [(1, True), (3, True), (4, False)])
+def test_negative_controls_too_few_for_a_mad_are_found_before_anything_runs(screen, kinds, count, found):
+    controls(screen, count)
+    plan = make_plan(screen.config(profiles={"normalize": "mad_robustize"}))
+    assert kinds(plan) == ["few_negative_controls"] * found
+    if found:
+        assert plan.findings["what"][0].startswith(f"B1/P1 has {count} negative control")
+        assert "Plates with too few negative controls to normalise by: 1" in show(plan)
+    assert kinds(make_plan(screen.config(profiles={"normalize": "standardize"}))) == []
+
+
 def test_an_image_folder_without_images_is_found(annotated, kinds):
     for path in annotated.images.rglob("P2__*/Images/*"):
         path.unlink()

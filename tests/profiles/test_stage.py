@@ -292,6 +292,38 @@ def test_a_batch_is_selected_over_the_plates_that_are_profiled_and_again_when_ot
     assert built.bytes() == whole.bytes()
 
 
+ONE_CONTROL = "only one negative control of the plate has cells, and its MAD is 0"
+
+
+@pytest.mark.parametrize(
+    ("n", "levels", "missing", "notes"),
+    [
+        (1, ["normalized"], {"normalized_negcon": ONE_CONTROL}, []),
+        (3, ["normalized", "normalized_negcon"], {}, ["normalized_negcon"]),
+        (4, ["normalized", "normalized_negcon"], {}, []),
+    ],
+)  # fmt: skip
+def test_controls_too_few_for_a_mad_are_named_in_the_plates_record(tmp_path, n, levels, missing, notes):
+    built = Built(tmp_path, PLATES[:1], negcon=[*WELLS[:n], EMPTY, NOT_IMAGED])  # only those with cells count
+    made = profiles.profile_plate(built.location, *PLATES[0])
+    record = json.loads(built.storage.get("profiles/B1/P1/P1.json"))
+    assert record["levels"] == levels
+    assert made["missing"] == missing
+    assert list(made.get("notes", {})) == notes
+    lines = profiles.profile_notes(built.run)
+    assert len(lines) == (n < 4)
+    assert all(line.startswith("B1/P1: ") and "normalized_negcon" in line for line in lines)
+    if notes:
+        assert "3 negative controls (control_type negcon): too few for a MAD, which takes 4" in lines[0]
+
+
+def test_one_control_is_enough_for_other_normalisations(tmp_path):
+    built = Built(tmp_path, PLATES[:1], method="standardize", negcon=WELLS[:1])
+    made = profiles.profile_plate(built.location, *PLATES[0])
+    assert "notes" not in made
+    assert made["missing"] == {}
+
+
 def test_a_lost_shard_stops_the_profile_by_name(tmp_path):
     built = Built(tmp_path, PLATES[:1])
     (shard,) = (entry.key for entry in built.storage.entries("cells/B1/P1/features/c/0/"))

@@ -189,6 +189,54 @@ def test_a_split_without_parts_is_refused(wells, parts, why):
         check_split(pd.DataFrame({"broad_sample": samples, "part": parts}), wells)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("a.csv", b"", "an empty file"),
+        ("a.csv", b"\n \n", "an empty file"),
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+        ("a.parquet", b"PAR1 nothing", "cannot be read as parquet"),
+        ("a.tsv", b"<html></html>", "a page of HTML"),
+        ("a.csv", b"part,broad_sample\ntrain,x,y\n", "line 2 has 3 fields, the header 2"),
+        ("a.csv", b"broad_sample\nx\n", "needs a column part"),
+    ],
+)
+def test_a_file_without_a_split_is_refused_with_its_name_and_the_cause(wells, tmp_path, name, data, why):
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=why) as error:
+        check_split_file(path, wells)
+    assert str(path) in str(error.value)
+
+
+def test_a_split_may_spell_wells_and_plates_that_are_numbers_in_its_own_way(tmp_path):
+    wells = pd.DataFrame(
+        {
+            "Metadata_Batch": "B1",
+            "Metadata_Plate": ["001", "002"],
+            "Metadata_Well": "A01",
+            "Metadata_broad_sample": ["x", "y"],
+            "Metadata_control_type": "",
+            "Metadata_modality": "compound",
+        }
+    )
+    path = tmp_path / "split.csv"
+    path.write_bytes("part,batch,plate,well\ntrain,B1,1,A1\ntest,B1,2.0,a01\ntest,B1,001,A01\n".encode("utf-16"))
+    found = check_split_file(path, wells, task="representation")
+    assert [(row.rule, row.item.strip()) for row in found.itertuples()] == [
+        ("wells", "B1 001 A01"),
+        ("replicates", "x"),
+    ]
+
+
+def test_a_split_with_categories_is_read_as_text(wells, tmp_path):
+    samples = [name for name in wells["Metadata_broad_sample"].unique() if name][:2]
+    split = pd.DataFrame({"broad_sample": samples, "part": ["train", "test"]}).astype("category")
+    split.to_parquet(tmp_path / "split.parquet")
+    assert len(check_split_file(tmp_path / "split.parquet", wells, task="representation")) == 0
+
+
 def test_a_file_that_is_no_table_is_refused(wells, tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         check_split_file(tmp_path / "absent.csv", wells)

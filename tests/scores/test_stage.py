@@ -9,6 +9,7 @@ from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.scores import run_task, stage
 from pipeline.scores.corrections import corrected
+from pipeline.scores.coverage import with_missing
 from pipeline.scores.load import load_profiles
 from pipeline.screen import Plate
 from pipeline.simulate.profiles import write_gallery
@@ -38,7 +39,7 @@ def run(tmp_path, monkeypatch):
         config=SimpleNamespace(
             scores=SimpleNamespace(mode="correct", seed=0, steps=()), screen=Screen(name="small", channels={1: "DNA"})
         ),
-        profiles=profiles,
+        profiles=with_missing(profiles, profiles.filter(like="Metadata"))[0],  # as a run counts what is there
         wells=profiles.filter(like="Metadata"),
     )
     monkeypatch.setattr(stage, "open_run", lambda _: run)
@@ -63,6 +64,20 @@ def test_units_scored_by_tasks_give_the_tables_of_one_call(run):
     for name in ("detection", "detection_wells", *WANTED):
         expected = run_task(name.removesuffix("_wells"), run.profiles)[name]
         pd.testing.assert_frame_equal(stage.open_scores(location, name), expected, check_dtype=False)
+
+
+def test_a_planned_plate_and_a_planned_well_without_profiles_are_counted_and_an_excluded_well_is_not(run, monkeypatch):
+    plate, other = run.plates[:2]
+    wells = run.profiles.filter(like="Metadata").assign(excluded="")
+    treated = wells["Metadata_Plate"] == other.plate
+    more = wells[treated].iloc[:2].assign(Metadata_Well=["P23", "P24"], excluded=["", "clogged"])
+    monkeypatch.setattr(stage, "read_wells", lambda _: pd.concat([wells, more], ignore_index=True))
+    for entry in list(run.storage.entries(f"profiles/{plate.key}/")):
+        (run.storage.root / entry.key).unlink()
+    stage.score_unit(run.storage.location, "detection", "compound_A549_short")
+    stage.finish_score(run.storage.location, "detection")
+    found = stage.open_scores(run.storage.location, "detection")
+    assert found[["n_plates", "n_plates_missing", "n_wells_missing"]].drop_duplicates().values.tolist() == [[1, 1, 1]]
 
 
 def test_a_task_reads_the_plates_of_its_own_conditions_only(run, monkeypatch):

@@ -1,0 +1,151 @@
+"""What the columns of a profile table are: metadata, features, and numbers that are no features. One rule for all.
+
+1. A column whose name begins with Metadata, or holds _Metadata_, is metadata.
+2. What a program wrote to count its rows (no name, `Unnamed: 0`, `index`, `__index_level_0__`) is no measurement.
+3. So are numbers that count or tell apart images, objects and places (`ImageNumber`, `Cells_Number_Object_Number`,
+   `Cells_Parent_Nuclei`, `Count_Cells`, `Plate`, `Site`): they are no features to rank wells by.
+4. Where most columns are CellProfiler's (they begin with Cells_, Cytoplasm_ or Nuclei_), a column that begins with none
+   of these is a feature only if its second word is one of theirs, as in `Speckles_AreaShape_Area`.
+5. Everything else is a feature, and has to be a number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+#: columns that name things, by which tables are joined and wells told apart
+NAMES = tuple(
+    f"Metadata_{name}"
+    for name in (
+        "Batch", "Plate", "Well", "broad_sample", "control_type", "modality", "cell_type", "timepoint", "variant",
+        "gene", "target_list", "pert_iname", "pert_type",
+    )
+)  # fmt: skip
+
+COMPARTMENTS = ("Cells_", "Cytoplasm_", "Nuclei_")
+
+_INDEX = re.compile(r"|unnamed: ?\d+(_level_\d+)?|index|level_\d+|__index_level_\d+__", re.IGNORECASE)
+_THINGS = r"(cell|nucle[ui]s?|nuclei|cytoplasm|object|image|site|field)s?"
+_NO_FEATURE = re.compile(
+    r"(.+_)?(image_?number|object_?number|table_?number|number_object_number)|.+_parent_.+"
+    rf"|(image_)?count_.+|(n|num|nr|number)_(of_)?{_THINGS}|{_THINGS}_?counts?"
+    r"|plate|well|site|row|col|column|field|fov|batch|replicate|id",
+    re.IGNORECASE,
+)
+_WHOLE = re.compile(r"[+-]?\d+\.0+")
+
+#: the usual names of the column that says at which dose a sample is in a well, best first
+_DOSE = re.compile(
+    r"Metadata_((?:pert_i?|compound_|cpd_|sample_)?(?:dose|concentration|conc)(?:_recode|_value|_level)?"
+    r"(?:_(?:in_)?(?:[munp]m|[munp]?mol(?:ar|es)?(?:_per_liter)?|[munp]g_per_ml))?"
+    r"|(?:[munp]?moles?|millimoles|micromoles|nanomoles)_per_liter|(?:milli|micro|nano)molar|[munp]g_per_(?:ml|ul))",
+    re.IGNORECASE,
+)
+
+
+class Columns(NamedTuple):
+    """`features`: names by which wells are ranked; `left_out`: names of other columns with numbers -> why not."""
+
+    features: list[str]
+    left_out: dict[str, str]
+
+
+def is_metadata(names: Iterable[object]) -> np.ndarray:
+    """Mask of the columns that say what a row is."""
+    return np.array([str(name).startswith("Metadata") or "_Metadata_" in str(name) for name in names], dtype=bool)
+
+
+def feature_names(profiles: pd.DataFrame) -> list[str]:
+    """The columns that are measured: all that are neither metadata nor a count of rows."""
+    names = profiles.columns[~is_metadata(profiles.columns)]
+    return [name for name in names if not _INDEX.fullmatch(str(name))]
+
+
+def ranked_columns(profiles: pd.DataFrame) -> Columns:
+    """Which columns wells are ranked by, after the rule above, and why others are not."""
+    names = profiles.columns[~is_metadata(profiles.columns)]
+    own = [name for name in names if str(name).startswith(COMPARTMENTS)]
+    words = {_word(name, 1) for name in own} if 2 * len(own) > len(names) else set()
+    features, left_out = [], {}
+    for name in names:
+        if _INDEX.fullmatch(str(name)):
+            left_out[name] = "it counts the rows of a file"
+        elif _NO_FEATURE.fullmatch(str(name)):
+            left_out[name] = "it counts or numbers things"
+        elif words and not str(name).startswith(COMPARTMENTS) and _word(name, 1) not in words:
+            left_out[name] = "its name is like none of the other features'"
+        else:
+            features.append(name)
+    return Columns(features, left_out)
+
+
+def lone_names(features: Iterable[str]) -> list[str]:
+    """Of features with names of another program: those whose first word no other has, where nine in ten share one."""
+    first = pd.Series([re.sub(r"[\d.]+", "", _word(name, 0)).lower() for name in features], list(features), dtype=str)
+    alone = ~first.duplicated(keep=False)
+    return list(first.index[alone]) if 0 < alone.sum() <= len(first) / 10 else []
+
+
+def no_numbers(profiles: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Those of these columns that hold something else than numbers."""
+    return [name for name in names if not (is_numeric_dtype(profiles[name]) or _is_number(profiles[name]))]
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Names as text: "" where missing, without spaces around, and 1001 for the 1001.0 of a program with gaps."""
+    codes, unique = pd.factorize(values.astype(object))
+    texts = np.array([_text(value) for value in unique] + [""], dtype=object)
+    return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
+
+
+def one_spelling(names: pd.Series, files: pd.Series) -> pd.Series:
+    """Names that are one number written in several ways (7, 007) under the longest, e.g. where one file was written by
+    a program that drops zeros. Where two stand in the same file they are two names, and stay.
+    """
+    pairs = pd.DataFrame({"name": names.to_numpy(), "file": files.to_numpy()}).drop_duplicates()
+    pairs = pairs[pairs["name"].str.fullmatch(r"\d+")]
+    pairs["number"] = pairs["name"].str.lstrip("0")
+    spelling: dict[str, str] = {}
+    for _, group in pairs.groupby("number"):
+        spellings = sorted(set(group["name"]), key=len)
+        if len(spellings) > 1 and not group["file"].duplicated().any():
+            spelling |= dict.fromkeys(spellings[:-1], spellings[-1])
+    return names.replace(spelling) if spelling else names
+
+
+def number_of(name: str) -> str:
+    """What names that a program took for a number have in common: "2" for 2, 002 and 2.0; other names as they are."""
+    text = _text(name)
+    return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
+
+
+def dose_columns(names: Iterable[object]) -> list[str]:
+    """The columns that hold doses, by their usual names, those called dose first."""
+    found = [str(name) for name in names if _DOSE.fullmatch(str(name))]
+    return sorted(found, key=lambda name: ("dose" not in name.lower(), "per_liter" not in name.lower()))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    text = str(value).strip()
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+
+
+def _word(name: object, at: int) -> str:
+    return [*str(name).split("_", 2), "", ""][at]
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Whether a column without a type of numbers holds nothing else."""
+    try:
+        column.astype(float)
+    except (ValueError, TypeError):
+        return False
+    return True

@@ -1,0 +1,164 @@
+"""What a reader of scores should know of the profiles they are made of, in lines, before the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import ConfigError
+from pipeline.profiles.columns import lone_names, ranked_columns
+from pipeline.scores.rules import Rules
+from pipeline.scores.significance import condition_columns
+from pipeline.scores.wells import (
+    CONDITION_COLUMNS,
+    GENES,
+    PLATE,
+    REQUIRED,
+    TOO_LARGE,
+    conditions,
+    feature_names,
+    text_of,
+    times_too_large,
+    wells_of,
+)
+
+#: A feature so many times larger than the median one makes up nearly all of a similarity, whatever the others say.
+OUTWEIGHS = 1e3
+
+#: Things named in a line.
+NAMED = 5
+
+
+def check_annotations(profiles: pd.DataFrame) -> list[str]:
+    """What the scores do without, for columns that these profiles lack. Raises `ConfigError` where there are no scores
+    without them: plates, wells, samples, negative controls.
+    """
+    absent = [name for name in (*REQUIRED, *CONDITION_COLUMNS, *GENES) if not (text_of(profiles, name) != "").any()]
+    remedy = "Name the screen whose tables have them (--screen), or annotate the profiles."
+    if needed := [name for name in REQUIRED if name in absent]:
+        others = [name for name in absent if name not in needed]
+        wanted = f" Of use too, and absent: {', '.join(others)}." if others else ""
+        raise ConfigError(f"These profiles say nothing in {', '.join(needed)}.{wanted} {remedy}")
+    if not (text_of(profiles, "Metadata_control_type") == "negcon").any():
+        found = sorted(set(text_of(profiles, "Metadata_control_type")) - {""})
+        raise ConfigError(
+            f"No well of these profiles is a negative control: Metadata_control_type is never negcon, but "
+            f"{', '.join(found)}. {remedy}"
+        )
+    notes = []
+    if blank := [name for name in CONDITION_COLUMNS if name in absent]:
+        notes.append(f"{', '.join(blank)}: not there, so plates that differ in it are scored as one condition.")
+    if all(name in absent for name in GENES):
+        notes.append(f"{', '.join(GENES)}: not there, so no score that asks about genes has a class.")
+    return [f"{note} {remedy}" for note in notes]
+
+
+def describe_columns(profiles: pd.DataFrame, mode: str = "correct", steps: Sequence[str] = ()) -> list[str]:
+    """A line for each thing that the scores do with the columns of these profiles and a reader may not expect: numbers
+    that are no features, features that outweigh all others, samples in several doses, plates imaged again.
+    """
+    rules = Rules(mode)
+    notes: list[str] = []
+    columns = ranked_columns(profiles)
+    ranked = set(feature_names(profiles, rules.published))
+    reasons = pd.Series({name: why for name, why in columns.left_out.items() if name not in ranked}, dtype=object)
+    for why, names in reasons.groupby(reasons, sort=False).groups.items():
+        notes.append(f"No features, so left out: {some(list(names))} ({why}).")
+    if kept := [name for name in columns.left_out if name in ranked]:
+        notes.append(f"Ranked by in mode published, though they may be no features: {some(kept)}.")
+    notes += [
+        f"{first} and {other} have the same profiles to the last digit: one is a copy under the other's name, and the "
+        "two count as replicates of each other. Fetch or make the right one."
+        for first, other in copies(profiles)
+    ]
+    if alone := lone_names(columns.features):
+        notes.append(
+            f"Features whose names are like no other's: {some(alone)}. What is none is to be called Metadata_..."
+        )
+    plates = pd.DataFrame({column: text_of(profiles, column) for column in PLATE}).drop_duplicates()
+    again = plates.loc[plates["Metadata_Plate"].duplicated(), "Metadata_Plate"].unique()
+    if len(again) and (text_of(profiles, "Metadata_variant") != "").any():
+        notes.append(
+            f"{some(list(again))}: there in several batches. Imagings of one plate are no replicates of each other; "
+            "the later ones are conditions of their own (variant)."
+        )
+    for condition in conditions(profiles):
+        wells = wells_of(profiles, condition, rules)
+        name = " ".join(filter(None, condition)) or "all plates"
+        features = wells.features[wells.finite]
+        finite = np.isfinite(features).all(axis=0)
+        times = pd.Series(times_too_large(features[:, finite]), np.array(wells.names)[finite])
+        if wells.too_large and "clip" not in steps:
+            notes.append(
+                f"{name}: left out, for being more than {TOO_LARGE:,.0f} times as large as the other features (a MAD "
+                f"of 0?): {some(list(wells.too_large))}. With --step clip it counts as far as 20 MADs."
+            )
+        if len(large := times[times > OUTWEIGHS]) and "clip" not in steps:
+            notes.append(
+                f"{name}: more than {OUTWEIGHS:,.0f} times as large as the other features, and so nearly all that "
+                f"similarities are made of: {some(list(large.index))}. Look at it, or score with --step clip."
+            )
+        dosed = wells.meta[wells.meta["Metadata_dose"] != ""]
+        if len(dosed):
+            notes.append(
+                f"{name}: {dosed['Metadata_sample'].nunique()} samples stand in several doses; each dose is scored as "
+                f"a perturbation of its own, e.g. {dosed['Metadata_broad_sample'].iloc[0]}."
+            )
+    return notes
+
+
+def copies(profiles: pd.DataFrame) -> list[tuple[str, str]]:
+    """Plates with the very same numbers as an earlier one: (earlier, plate)."""
+    names = ranked_columns(profiles).features
+    plates = pd.Series(text_of(profiles, PLATE[0])) + "/" + text_of(profiles, PLATE[1])
+    seen: dict[bytes, str] = {}
+    found = []
+    for plate, rows in plates.groupby(plates, sort=False).indices.items():
+        values = profiles.iloc[rows][names].to_numpy(dtype=float)
+        first = seen.setdefault(sha256(values.tobytes()).digest(), str(plate))
+        if first != plate and np.isfinite(values).any():
+            found.append((first, str(plate)))
+    return found
+
+
+def strange_wells(profiles: pd.DataFrame, annotations: pd.DataFrame) -> list[str]:
+    """A line for wells that the profiles have and no plate map of the screen."""
+    key = [*PLATE, "Metadata_Well"]
+    known = pd.MultiIndex.from_frame(annotations[key])
+    mapped = set(map(tuple, annotations[PLATE].drop_duplicates().to_numpy()))
+    here = pd.MultiIndex.from_arrays([text_of(profiles, name) for name in key])
+    strange = [well for well in here[~here.isin(known)] if well[:2] in mapped]
+    samples = text_of(profiles, "Metadata_broad_sample")[~here.isin(known)]
+    if not strange or (samples != "").all():
+        return []
+    return [
+        f"{len(strange)} wells are on no plate map of the screen and are left out unless the profiles say what is in "
+        f"them: {some(['/'.join(well) for well in strange])}."
+    ]
+
+
+def without_features(detection: pd.DataFrame) -> list[str]:
+    """A line for each condition of the table `detection` whose features were left out, some or all of them."""
+    by = condition_columns(detection)
+    notes = []
+    for _, rows in detection.fillna(dict.fromkeys(by, "")).groupby(by, sort=False):
+        name, left, out = (
+            " ".join(filter(None, rows[by].iloc[0])),
+            *rows[["n_features", "n_features_not_finite"]].iloc[0],
+        )
+        if out and left:
+            notes.append(f"{name}: {out} of {left + out} features left out, for they are not finite in every well.")
+        elif out:
+            notes.append(
+                f"{name}: nothing is ranked, for none of its {out} features is finite in every well. Select features "
+                "again with a lower na_cutoff, or leave out the wells whose values are missing."
+            )
+    return notes
+
+
+def some(names: Sequence[object]) -> str:
+    """The first few of these, and how many more."""
+    return ", ".join(map(str, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
