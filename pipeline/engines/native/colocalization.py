@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import scipy.linalg
-from numba import njit
 
-from pipeline.engines.native import sums
+from pipeline.engines.native import lanes, sums
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, scratch
@@ -29,8 +27,7 @@ GROUPS = {
 BOTH_WAYS = ("K", "Manders", "RWC")
 #: pixels of an object that are looked at together, for all pairs, while they are in the cache
 BLOCK = 1024
-#: sums may be added in any order, which lets the compiler use vectors; NaN and infinity keep their meaning
-summing_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+EPSILON = float(np.finfo(np.float32).eps)
 
 Coefficients = dict[str, np.ndarray]
 
@@ -201,9 +198,10 @@ def object_sums(
     n_images, n_objects = len(values), starts.size - 1
     of_image = np.zeros((n_images, 2, n_objects))
     of_pair = np.zeros((len(pairs), 9, n_objects))
+    block = np.empty((n_images, BLOCK), np.float32)
     centred = np.empty((n_images, BLOCK))
     passes = np.empty((n_images, BLOCK))
-    among = np.empty((n_images, BLOCK), np.int32)
+    among = np.zeros((n_images, BLOCK), np.int32)
     means = np.empty(n_images)
     thresholds = np.empty(n_images, np.float32)
     for k in range(n_objects):
@@ -213,9 +211,15 @@ def object_sums(
             thresholds[c] = fraction * highest
         for first in range(begin, end, BLOCK):
             size = min(BLOCK, end - first)
+            whole = -(-size // lanes.WIDTH) * lanes.WIDTH
             for c in range(n_images):
                 squares, above = _prepare(
-                    values[c, first : first + size], means[c], thresholds[c], centred[c], passes[c]
+                    values[c, first : first + size],
+                    means[c],
+                    thresholds[c],
+                    block[c, :whole],
+                    centred[c, :whole],
+                    passes[c, :whole],
                 )
                 of_image[c, 0, k] += squares
                 of_image[c, 1, k] += above
@@ -223,14 +227,7 @@ def object_sums(
             for p in range(len(pairs)):
                 a, b = pairs[p]
                 found = _block_sums(
-                    values[a, first : first + size],
-                    values[b, first : first + size],
-                    among[a],
-                    among[b],
-                    centred[a],
-                    centred[b],
-                    passes[a],
-                    passes[b],
+                    block[a, :whole], block[b, :whole], among[a], among[b], centred[a], centred[b], passes[a], passes[b]
                 )
                 for i in range(9):
                     of_pair[p, i, k] += found[i]
@@ -248,29 +245,41 @@ def _rank(ranks: np.ndarray, places: np.ndarray, table: np.ndarray, out: np.ndar
             out[i] = rank_among(table, ranks[np.uint64(places[i])])
 
 
-@summing_kernel
+@kernel
 def _mean_and_highest(values: np.ndarray) -> tuple[float, np.float32]:
-    total, highest = 0.0, np.float32(-np.inf)
+    highest = np.float32(-np.inf)
     for value in values:
-        total += value
         highest = max(highest, value)
-    return total / max(values.size, 1), highest
+    return lanes.sum_of(values) / max(values.size, 1), highest
 
 
-@summing_kernel
+@kernel
 def _prepare(
-    values: np.ndarray, mean: float, threshold: np.float32, centred: np.ndarray, passes: np.ndarray
+    values: np.ndarray, mean: float, threshold: np.float32, block: np.ndarray, centred: np.ndarray, passes: np.ndarray
 ) -> tuple[float, float]:
-    squares, above = 0.0, 0.0
-    for i in range(values.size):
+    """Write the values, their distances from the mean and whether they pass; zeros where these arrays are longer.
+
+    Returns the sum of squares of the distances, and of the values that pass.
+    """
+    size = values.size
+    for i in range(size):
+        block[i] = values[i]
+    for i in range(size):
         centred[i] = values[i] - mean
+    for i in range(size):
         passes[i] = 1.0 if values[i] >= threshold else 0.0
-        squares += centred[i] * centred[i]
-        above += passes[i] * values[i]
-    return squares, above
+    block[size:] = 0
+    centred[size:] = 0
+    passes[size:] = 0
+    squares = above = lanes.zeros()
+    for at in range(0, block.size, lanes.WIDTH):
+        away = lanes.load(centred, at)
+        squares += away * away
+        above += lanes.load(passes, at) * lanes.load(block, at)
+    return lanes.total(squares), lanes.total(above)
 
 
-@summing_kernel
+@kernel
 def _block_sums(
     first: np.ndarray,
     second: np.ndarray,
@@ -281,22 +290,32 @@ def _block_sums(
     first_passes: np.ndarray,
     second_passes: np.ndarray,
 ) -> tuple[float, float, float, float, float, float, float, float, float]:
-    xy = count = f = s = ff = ss = fs = f_apart = s_apart = 0.0
-    for i in range(first.size):
-        xy += first_centred[i] * second_centred[i]
-        both = first_passes[i] * second_passes[i]
-        in_first, in_second = both * first[i], both * second[i]
-        apart = np.float64(abs(first_ranks[i] - second_ranks[i]))
+    xy = count = f = s = ff = ss = fs = f_apart = s_apart = lanes.zeros()
+    for at in range(0, first.size, lanes.WIDTH):
+        both = lanes.load(first_passes, at) * lanes.load(second_passes, at)
+        in_first, in_second = both * lanes.load(first, at), both * lanes.load(second, at)
+        apart = lanes.absolute(lanes.load(first_ranks, at) - lanes.load(second_ranks, at))
+        xy += lanes.load(first_centred, at) * lanes.load(second_centred, at)
         count += both
         f += in_first
         s += in_second
         # Products of two pixels are float32 in CellProfiler.
-        ff += both * np.float64(first[i] * first[i])
-        ss += both * np.float64(second[i] * second[i])
-        fs += both * np.float64(first[i] * second[i])
+        ff += both * lanes.single_products(first, first, at)
+        ss += both * lanes.single_products(second, second, at)
+        fs += both * lanes.single_products(first, second, at)
         f_apart += in_first * apart
         s_apart += in_second * apart
-    return xy, count, f, s, ff, ss, fs, f_apart, s_apart
+    return (
+        lanes.total(xy),
+        lanes.total(count),
+        lanes.total(f),
+        lanes.total(s),
+        lanes.total(ff),
+        lanes.total(ss),
+        lanes.total(fs),
+        lanes.total(f_apart),
+        lanes.total(s_apart),
+    )
 
 
 def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coefficients:
@@ -313,10 +332,10 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coeffic
     room, f_rank, s_rank = scratch(f.size), np.empty(f.size, np.int32), np.empty(s.size, np.int32)
     highest = max(dense_ranks(f, room, f_rank), dense_ranks(s, room, s_rank))
     weight = (highest - np.abs(f_rank - s_rank)[both]) / highest
+    correlation, slope = (np.float64(value) for value in line_through(f, s))
     return {
-        "Correlation": np.corrcoef(f, s, dtype=np.float64)[1, 0],
-        # In single precision, as CellProfiler: the exact slope can differ in the fifth digit.
-        "Slope": scipy.linalg.lstsq(np.stack([f, np.ones_like(f)], axis=1), s)[0][0],
+        "Correlation": correlation,
+        "Slope": slope,
         "Overlap": fs / np.sqrt(ff * ss),
         "K": fs / ff,
         "K back": fs / ss,
@@ -325,6 +344,35 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coeffic
         "RWC": np.sum(f_both * weight) / total_f,
         "RWC back": np.sum(s_both * weight) / total_s,
     }
+
+
+@kernel
+def line_through(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Pearson's r of two float32 vectors, and the slope of the line through them.
+
+    Where the first does not vary, as far as float32 can tell, the slope is that of the shortest (slope, intercept).
+    """
+    n = first.size
+    mean_x, mean_y = lanes.sum_of(first) / n, lanes.sum_of(second) / n
+    whole = n - n % lanes.WIDTH
+    xx = xy = yy = lanes.zeros()
+    for at in range(0, whole, lanes.WIDTH):
+        x, y = lanes.load(first, at) - lanes.spread(mean_x), lanes.load(second, at) - lanes.spread(mean_y)
+        xx += x * x
+        xy += x * y
+        yy += y * y
+    sum_xx, sum_xy, sum_yy = lanes.total(xx), lanes.total(xy), lanes.total(yy)
+    for at in range(whole, n):
+        x_away, y_away = first[at] - mean_x, second[at] - mean_y
+        sum_xx += x_away * x_away
+        sum_xy += x_away * y_away
+        sum_yy += y_away * y_away
+    correlation = sum_xy / np.sqrt(sum_xx) / np.sqrt(sum_yy)
+    # The singular values of the columns (first, 1): their squares add up to `size`, and their product is n * sum_xx.
+    size = sum_xx + n * (mean_x * mean_x + 1)
+    if n * sum_xx <= (EPSILON * size) ** 2:
+        return correlation, mean_x * mean_y / (mean_x * mean_x + 1)
+    return min(max(correlation, -1.0), 1.0), sum_xy / sum_xx
 
 
 def _sum(values: np.ndarray) -> np.float32:

@@ -18,7 +18,7 @@ from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError, EngineError
 
 #: grows with every change that can move a number
-REVISION = 4
+REVISION = 5
 
 _READS = "reads files; images are given in memory"
 _WRITES = "writes files; measurements and label images are handed back in memory"
