@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.engines.native import lanes, sums
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.line_fit import slope
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, scratch
 from pipeline.engines.native.workspace import Objects, Workspace, gather, runs_of
@@ -27,7 +28,6 @@ GROUPS = {
 BOTH_WAYS = ("K", "Manders", "RWC")
 #: pixels of an object that are looked at together, for all pairs, while they are in the cache
 BLOCK = 1024
-EPSILON = float(np.finfo(np.float32).eps)
 
 Coefficients = dict[str, np.ndarray]
 
@@ -332,10 +332,9 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coeffic
     room, f_rank, s_rank = scratch(f.size), np.empty(f.size, np.int32), np.empty(s.size, np.int32)
     highest = max(dense_ranks(f, room, f_rank), dense_ranks(s, room, s_rank))
     weight = (highest - np.abs(f_rank - s_rank)[both]) / highest
-    correlation, slope = (np.float64(value) for value in line_through(f, s))
     return {
-        "Correlation": correlation,
-        "Slope": slope,
+        "Correlation": np.float64(correlation(f, s)),
+        "Slope": slope(f, s),
         "Overlap": fs / np.sqrt(ff * ss),
         "K": fs / ff,
         "K back": fs / ss,
@@ -347,11 +346,8 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float) -> Coeffic
 
 
 @kernel
-def line_through(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Pearson's r of two float32 vectors, and the slope of the line through them.
-
-    Where the first does not vary, as far as float32 can tell, the slope is that of the shortest (slope, intercept).
-    """
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's r of two float32 vectors; NaN where one does not vary."""
     n = first.size
     mean_x, mean_y = lanes.sum_of(first) / n, lanes.sum_of(second) / n
     whole = n - n % lanes.WIDTH
@@ -367,12 +363,8 @@ def line_through(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
         sum_xx += x_away * x_away
         sum_xy += x_away * y_away
         sum_yy += y_away * y_away
-    correlation = sum_xy / np.sqrt(sum_xx) / np.sqrt(sum_yy)
-    # The singular values of the columns (first, 1): their squares add up to `size`, and their product is n * sum_xx.
-    size = sum_xx + n * (mean_x * mean_x + 1)
-    if n * sum_xx <= (EPSILON * size) ** 2:
-        return correlation, mean_x * mean_y / (mean_x * mean_x + 1)
-    return min(max(correlation, -1.0), 1.0), sum_xy / sum_xx
+    r = sum_xy / np.sqrt(sum_xx) / np.sqrt(sum_yy)
+    return min(max(r, -1.0), 1.0) if abs(r) > 1 else r
 
 
 def _sum(values: np.ndarray) -> np.float32:
