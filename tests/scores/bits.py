@@ -1,6 +1,6 @@
 """Run as a program: select features and score, and keep every bit.
 
-python -m tests.scores.bits PROFILES.npz OUTPUT.npz
+python -m tests.scores.bits PROFILES.parquet OUTPUT.npz
 """
 
 import sys
@@ -10,32 +10,29 @@ import pandas as pd
 
 from pipeline.config import SelectConfig
 from pipeline.profiles.select import correlations, select_features
-from pipeline.scores.detection import detection
-from pipeline.scores.precision import cosine
-from pipeline.scores.rules import MODES, Rules
-from pipeline.scores.wells import conditions, feature_names
-from tests.scores.small import screen
+from pipeline.scores.rules import MODES
+from pipeline.scores.tasks import TASKS, run_task
+from pipeline.scores.wells import feature_names
 
-SAMPLES = {f"sample {k}": k / 8 for k in range(12)}
+#: whose coordinates are the machine's
+APART = "umap"
 
 if __name__ == "__main__":
     source, output = sys.argv[1:]
-    features = np.load(source)["features"]
-    table = screen(SAMPLES, n_features=features.shape[1])
-    names = feature_names(table)
+    profiles = pd.read_parquet(source)
+    names = feature_names(profiles)
+    features = profiles[names].to_numpy()
     selected = select_features(features, names, SelectConfig())
-    results = {
-        "correlations": correlations(features),
-        "cosines": cosine(np.nan_to_num(features), np.nan_to_num(features)),
-        "selected": np.array(selected.kept),
-    }
-    table[names] = features
-    table = table.drop(columns=[name for name in names if name not in selected.kept])
+    results = {"correlations": correlations(features), "selected": np.array(selected.kept)}
+    profiles = profiles.drop(columns=[name for name in names if name not in selected.kept])
     for mode in MODES:
-        for condition in conditions(table):
-            for name, scored in detection(table, condition, Rules(mode)).items():
-                for column in scored:
-                    kept = scored[column]
-                    is_number = pd.api.types.is_numeric_dtype(kept)
-                    results[f"{mode} {name} {column}"] = kept.to_numpy() if is_number else kept.to_numpy().astype(str)
+        tables: dict[str, pd.DataFrame] = {}
+        for task in TASKS:
+            if task != APART:
+                tables |= run_task(task, profiles, mode=mode, null_size=5000, tables=tables)
+        for name, table in tables.items():
+            for column in table:
+                is_number = pd.api.types.is_numeric_dtype(table[column])
+                kept = table[column].to_numpy()
+                results[f"{mode} {name} {column}"] = kept if is_number else kept.astype(str)
     np.savez(output, **results)

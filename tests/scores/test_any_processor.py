@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.scores.wells import feature_names
@@ -21,14 +22,25 @@ KINDS = [name for name in PROCESSORS if not name.startswith("Numba")]
 
 @pytest.fixture(scope="module")
 def profiles(tmp_path_factory) -> str:
-    """Features that resemble each other, some with missing values: 64 wells of 300."""
-    table = screen(bits.SAMPLES, n_features=300)
-    features = table[feature_names(table)].to_numpy(copy=True)
+    """Compounds and reagents of twelve genes; 300 features, which resemble each other, some with missing values."""
+    genes = {f"gene {k}": k / 8 for k in range(12)}
+    compounds = {f"compound {k}": k / 16 for k in range(24)}
+    targets = {name: f"gene {k % 12}" for k, name in enumerate(compounds)}
+    table = pd.concat(
+        [
+            screen(compounds, n_features=300, targets=targets),
+            screen(genes, n_features=300, modality="crispr", targets={gene: gene for gene in genes}, seed=1),
+        ],
+        ignore_index=True,
+    )
+    names = feature_names(table)
+    features = table[names].to_numpy(copy=True)
     random = np.random.default_rng(0)
     features[:, 1::3] = features[:, 0::3] + 0.5 * features[:, 1::3]
     features[:, 2::15][random.random((len(features), 20)) < 0.03] = np.nan
-    path = tmp_path_factory.mktemp("profiles") / "profiles.npz"
-    np.savez(path, features=features)
+    table[names] = features
+    path = tmp_path_factory.mktemp("profiles") / "profiles.parquet"
+    table.to_parquet(path)
     return str(path)
 
 
@@ -39,6 +51,7 @@ def here(tmp_path_factory, profiles):
 
 def test_features_and_scores_are_the_same_bits_on_the_oldest_processor(tmp_path, profiles, here):
     assert 50 < len(here["selected"]) < 280
+    assert len({name.split()[1] for name in here if name.startswith("correct ")}) > 10  # tables
     old = {name: value for name, value in OLDEST.items() if not name.startswith("NUMBA")}
     assert_same_bits(run(PROGRAM, profiles, folder=tmp_path, environment=old), here)
 

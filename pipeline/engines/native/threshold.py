@@ -95,8 +95,9 @@ def minimum_cross_entropy(image: np.ndarray) -> np.float32:
     current: np.floating = np.float64(-2 * tolerance)
     while abs(following - current) > tolerance:
         current = following
-        high, low = (np.float32(value) for value in means_above_and_below(raised, current, above, below))
-        following = (low - high) / (log(low) - log(high))
+        high, low = means = np.array(means_above_and_below(raised, current, above, below), np.float32)
+        log_high, log_low = log(means)
+        following = (low - high) / (log_low - log_high)
     return np.float32(following + lowest)
 
 
