@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycytominer.cyto_utils import get_blocklist_features
 
+from pipeline import matrices
 from pipeline.config import SelectConfig
 
 #: as in pycytominer's variance_threshold
@@ -130,8 +131,10 @@ def correlations(values: np.ndarray) -> np.ndarray:
     z /= np.sqrt(np.where(variance > 0, variance, np.nan))
     is_there = ~np.isnan(z)
     z[~is_there] = 0
-    r = z.T @ z
-    r /= max(len(z), 1)
+    n = max(len(z), 1)  # what the squares of each column add up to
+    z = matrices.rounded(z, n)
+    r = matrices.gram(z, n)
+    r /= n
     partly, others = np.flatnonzero(~is_there.all(axis=0)), np.arange(len(r))
     for start in range(0, len(partly), BLOCK):
         some = partly[start : start + BLOCK]
@@ -145,14 +148,19 @@ def correlations(values: np.ndarray) -> np.ndarray:
 
 
 def _pairwise(x: np.ndarray, x_is_there: np.ndarray, y: np.ndarray, y_is_there: np.ndarray) -> np.ndarray:
-    """Correlations of each x with each y where every pair has wells of its own; missing values are 0."""
+    """Correlations of each x with each y where every pair has wells of its own; missing values are 0.
+
+    The squares of a column add up to the number of wells, so `matrices.rounded` of it makes sums exact.
+    """
+    wells = max(len(x), 1)
     x, x_there, y_there = x.T, x_is_there.T.astype(np.float64), y_is_there.astype(np.float64)
+    squares_of_x, squares_of_y = matrices.rounded(x**2, wells), matrices.rounded(y**2, wells)
     with np.errstate(invalid="ignore", divide="ignore"):
         n = x_there @ y_there
         mean_x, mean_y = x @ y_there / n, x_there @ y / n
-        square_x, square_y = x**2 @ y_there / n, x_there @ y**2 / n
+        square_x, square_y = squares_of_x @ y_there / n, x_there @ squares_of_y / n
         variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
-        r = (x @ y / n - mean_x * mean_y) / np.sqrt(variance_x * variance_y)
+        r = (matrices.product(x, y, wells) / n - mean_x * mean_y) / np.sqrt(variance_x * variance_y)
     vary = (variance_x > ROUNDING * square_x) & (variance_y > ROUNDING * square_y)
     return np.where(vary, r, np.nan)
 

@@ -23,7 +23,8 @@ def sphere(profiles: pd.DataFrame) -> pd.DataFrame:
 
     The covariance is shrunk by Ledoit and Wolf's rule (J. Multivariate Anal. 88, 2004). Without it, fewer controls than
     features are fitted exactly: directions in which they happen not to differ are blown up, in which every other well
-    then stands apart from them, and inert perturbations are retrieved by the hundred.
+    then stands apart from them, and inert perturbations are retrieved by the hundred. Eigenvectors are LAPACK's: their
+    last digits are the processor's.
     """
     from sklearn.covariance import LedoitWolf  # takes seconds to import
 

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import digamma
 
-#: Similarities equal to this many decimals are tied, so that a tie does not depend on how a product was blocked.
+from pipeline import matrices
+
+#: Similarities equal to this many decimals are tied: what is alike but for its length differs by rounding.
 DECIMALS = 12
 
 #: numpy's default sort, which the authors' code used, is stable to this many entries.
@@ -26,7 +28,7 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine similarities (rows of a, rows of b)."""
-    return unit_rows(a) @ unit_rows(b).T
+    return matrices.product(unit_rows(a), unit_rows(b).T, squares=1)
 
 
 def average_precision(
@@ -78,7 +80,7 @@ def average_precisions(
         part = range(start, min(start + block, len(queries)))
         lists = [rows for i in part for rows in (positives[i], negatives[i])]
         candidates = np.unique(np.concatenate(lists).astype(int))
-        similarities = np.round(unit[queries[part]] @ unit[candidates].T, DECIMALS)
+        similarities = np.round(matrices.product(unit[queries[part]], unit[candidates].T, squares=1), DECIMALS)
         if absolute:
             similarities = np.abs(similarities)
         for row, i in zip(similarities, part, strict=True):

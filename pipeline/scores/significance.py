@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from math import comb
+from math import comb, exp, log
 
 import numpy as np
 import pandas as pd
@@ -97,7 +97,8 @@ def judge(queries: pd.DataFrame, rules: Rules, by: list[str]) -> tuple[pd.DataFr
         queries["q"] = np.nan
     queries["mode"] = rules.mode
 
-    logs = queries.assign(p=np.log(queries["p"]), q=np.log(queries["q"]), p_min=np.log(queries["p_min"]))
+    # Logarithms by the C library: NumPy has its own for each processor.
+    logs = queries.assign(**{name: queries[name].map(log) for name in ("p", "q", "p_min")})
     logs["is_ranked"] = queries["p"].notna()
     logs["lacks_negatives"] = without_negatives & (queries["n_positives"] > 0)
     logs["lacks_positives"] = queries["average_precision"].isna() & ~logs["lacks_negatives"]
@@ -106,7 +107,7 @@ def judge(queries: pd.DataFrame, rules: Rules, by: list[str]) -> tuple[pd.DataFr
     classes = groups[["n_positives", "n_candidates", "expected_average_precision"]].mean()
     classes["mean_average_precision"] = groups["average_precision"].mean()
     # Geometric means.
-    classes[["p", "q", "p_min"]] = np.exp(groups[["p", "q", "p_min"]].mean())
+    classes[["p", "q", "p_min"]] = groups[["p", "q", "p_min"]].mean().map(exp)
     classes = classes.reindex(everyone.size().index)
     classes["n_queries"] = everyone["is_ranked"].sum()
     classes["n_without_positives"] = everyone["lacks_positives"].sum()

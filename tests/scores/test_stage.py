@@ -66,12 +66,12 @@ def test_units_scored_by_tasks_give_the_tables_of_one_call(run):
         pd.testing.assert_frame_equal(stage.open_scores(location, name), expected, check_dtype=False)
 
 
-def test_a_planned_plate_and_a_planned_well_without_profiles_are_counted_and_an_excluded_well_is_not(run, monkeypatch):
+def test_a_planned_plate_and_a_planned_well_without_profiles_are_counted_and_an_excluded_well_is_not(run):
     plate, other = run.plates[:2]
     wells = run.profiles.filter(like="Metadata").assign(excluded="")
     treated = wells["Metadata_Plate"] == other.plate
     more = wells[treated].iloc[:2].assign(Metadata_Well=["P23", "P24"], excluded=["", "clogged"])
-    monkeypatch.setattr(stage, "read_wells", lambda _: pd.concat([wells, more], ignore_index=True))
+    run.wells = pd.concat([wells, more], ignore_index=True)
     for entry in list(run.storage.entries(f"profiles/{plate.key}/")):
         (run.storage.root / entry.key).unlink()
     stage.score_unit(run.storage.location, "detection", "compound_A549_short")

@@ -24,11 +24,16 @@ from pipeline.errors import ConfigError, EngineError
 #: where the interpreter is, when it is not in `.venv-cellprofiler` of the project or of the working directory
 INTERPRETER_VARIABLE = "CELLPROFILER_PYTHON"
 
-# Threads and the newest vector units change the last digits, and with ties more than those; see NumPy's
-# AVX-512 sort, which orders equal values in its own way. Without them numbers do not depend on the machine.
+# Numbers must not depend on the machine. Threads and vector units change the last digits, and with ties more than
+# those: NumPy's AVX-512 sort orders equal values in its own way. So one thread, NumPy's code for all processors, and
+# OpenBLAS's for Sandy Bridge (2011), which every processor with AVX runs, and whose order `native.products` repeats.
+# NumPy passes over features that it or the processor does not have.
 ENVIRONMENT = {
     **dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"], "1"),
-    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Sandybridge",
+    "NPY_DISABLE_CPU_FEATURES": (
+        "F16C FMA3 AVX2 AVX512F AVX512CD AVX512_KNL AVX512_KNM AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL"
+    ),
     "MPLBACKEND": "Agg",
     "PYTHONHASHSEED": "0",
     "PYTHONUNBUFFERED": "1",

@@ -8,6 +8,8 @@ flat textures lose no digits.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
@@ -21,12 +23,24 @@ LEVELS = 256
 DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1))
 
 #: n log2 n for the small counts that nearly all bins hold
-N_LOG_N = np.concatenate([[0.0], np.arange(1, 4096) * np.log2(np.arange(1, 4096))])
+N_LOG_N = np.array([0.0, *(n * math.log2(n) for n in range(1, 4096))])
 
 
 @kernel
 def _n_log_n(n: int, table: np.ndarray) -> float:
     return table[np.uint64(n)] if n < table.size else n * np.log2(n)
+
+
+@kernel
+def _exp(x: float) -> float:
+    """e^x for |x| < 700, to the last digit; the C library's hangs on whether a processor has fused multiply-add."""
+    # x = n ln 2 + r with |r| < 0.35; ln 2 in two parts, of which n times the first is exact.
+    n = np.rint(x * 1.4426950408889634)
+    r = (x - n * 0.6931471803691238) - n * 1.9082149292705877e-10
+    power = 1.0
+    for k in range(14, 0, -1):  # Horner's scheme for the sum of r^k / k!
+        power = 1.0 + power * r / k
+    return math.ldexp(power, int(n))
 
 
 @kernel
@@ -93,7 +107,7 @@ def _features(
     out[10] = bits - difference_entropy / total
     # The entropy of the product of the marginals (HXY1 and HXY2) is twice that of one of them.
     out[11] = (joint - 2.0 * level) / level
-    out[12] = np.sqrt(max(0.0, 1.0 - np.exp(-2.0 * (2.0 * level - joint))))
+    out[12] = np.sqrt(max(0.0, 1.0 - _exp(-2.0 * (2.0 * level - joint))))
 
 
 @kernel

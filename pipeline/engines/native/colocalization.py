@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import scipy.linalg
-from numba import njit
 
-from pipeline.engines.native import sums
+from pipeline.engines.native import lanes, sums
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.line_fit import exact_slope, slope
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, scratch
 from pipeline.engines.native.workspace import Objects, Workspace, gather, runs_of
@@ -31,8 +30,6 @@ BOTH_WAYS = ("K", "Manders", "RWC")
 COEFFICIENTS = ("Correlation", "Overlap", *BOTH_WAYS, *(f"{kind} back" for kind in BOTH_WAYS))
 #: pixels of an object that are looked at together, for all pairs, while they are in the cache
 BLOCK = 1024
-#: sums may be added in any order, which lets the compiler use vectors; NaN and infinity keep their meaning
-summing_kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 Coefficients = dict[str, np.ndarray]
 
@@ -218,9 +215,10 @@ def object_sums(
     n_images, n_objects = len(values), starts.size - 1
     of_image = np.zeros((n_images, 2, n_objects))
     of_pair = np.zeros((len(pairs), 9, n_objects))
+    block = np.empty((n_images, BLOCK), np.float32)
     centred = np.empty((n_images, BLOCK))
     passes = np.empty((n_images, BLOCK))
-    among = np.empty((n_images, BLOCK), np.int32)
+    among = np.zeros((n_images, BLOCK), np.int32)
     means = np.empty(n_images)
     thresholds = np.empty(n_images, np.float32)
     for k in range(n_objects):
@@ -230,9 +228,15 @@ def object_sums(
             thresholds[c] = fraction * highest
         for first in range(begin, end, BLOCK):
             size = min(BLOCK, end - first)
+            whole = -(-size // lanes.WIDTH) * lanes.WIDTH
             for c in range(n_images):
                 squares, above = _prepare(
-                    values[c, first : first + size], means[c], thresholds[c], centred[c], passes[c]
+                    values[c, first : first + size],
+                    means[c],
+                    thresholds[c],
+                    block[c, :whole],
+                    centred[c, :whole],
+                    passes[c, :whole],
                 )
                 of_image[c, 0, k] += squares
                 of_image[c, 1, k] += above
@@ -240,14 +244,7 @@ def object_sums(
             for p in range(len(pairs)):
                 a, b = pairs[p]
                 found = _block_sums(
-                    values[a, first : first + size],
-                    values[b, first : first + size],
-                    among[a],
-                    among[b],
-                    centred[a],
-                    centred[b],
-                    passes[a],
-                    passes[b],
+                    block[a, :whole], block[b, :whole], among[a], among[b], centred[a], centred[b], passes[a], passes[b]
                 )
                 for i in range(9):
                     of_pair[p, i, k] += found[i]
@@ -265,31 +262,43 @@ def _rank(ranks: np.ndarray, places: np.ndarray, table: np.ndarray, out: np.ndar
             out[i] = rank_among(table, ranks[np.uint64(places[i])])
 
 
-@summing_kernel
+@kernel
 def _mean_and_highest(values: np.ndarray) -> tuple[float, np.float32]:
     """The highest of values with a NaN among them is NaN."""
-    total, highest, without_value = 0.0, np.float32(-np.inf), 0
+    highest, without_value = np.float32(-np.inf), 0
     for value in values:
-        total += value
         highest = max(highest, value)
         without_value += value != value
-    return total / max(values.size, 1), np.float32(np.nan) if without_value else highest
+    return lanes.sum_of(values) / max(values.size, 1), np.float32(np.nan) if without_value else highest
 
 
-@summing_kernel
+@kernel
 def _prepare(
-    values: np.ndarray, mean: float, threshold: np.float32, centred: np.ndarray, passes: np.ndarray
+    values: np.ndarray, mean: float, threshold: np.float32, block: np.ndarray, centred: np.ndarray, passes: np.ndarray
 ) -> tuple[float, float]:
-    squares, above = 0.0, 0.0
-    for i in range(values.size):
+    """Write the values, their distances from the mean and whether they pass; zeros where these arrays are longer.
+
+    Returns the sum of squares of the distances, and of the values that pass.
+    """
+    size = values.size
+    for i in range(size):
+        block[i] = values[i]
+    for i in range(size):
         centred[i] = values[i] - mean
+    for i in range(size):
         passes[i] = 1.0 if values[i] >= threshold else 0.0
-        squares += centred[i] * centred[i]
-        above += passes[i] * values[i]
-    return squares, above
+    block[size:] = 0
+    centred[size:] = 0
+    passes[size:] = 0
+    squares = above = lanes.zeros()
+    for at in range(0, block.size, lanes.WIDTH):
+        away = lanes.load(centred, at)
+        squares += away * away
+        above += lanes.load(passes, at) * lanes.load(block, at)
+    return lanes.total(squares), lanes.total(above)
 
 
-@summing_kernel
+@kernel
 def _block_sums(
     first: np.ndarray,
     second: np.ndarray,
@@ -300,22 +309,32 @@ def _block_sums(
     first_passes: np.ndarray,
     second_passes: np.ndarray,
 ) -> tuple[float, float, float, float, float, float, float, float, float]:
-    xy = count = f = s = ff = ss = fs = f_apart = s_apart = 0.0
-    for i in range(first.size):
-        xy += first_centred[i] * second_centred[i]
-        both = first_passes[i] * second_passes[i]
-        in_first, in_second = both * first[i], both * second[i]
-        apart = np.float64(abs(first_ranks[i] - second_ranks[i]))
+    xy = count = f = s = ff = ss = fs = f_apart = s_apart = lanes.zeros()
+    for at in range(0, first.size, lanes.WIDTH):
+        both = lanes.load(first_passes, at) * lanes.load(second_passes, at)
+        in_first, in_second = both * lanes.load(first, at), both * lanes.load(second, at)
+        apart = lanes.absolute(lanes.load(first_ranks, at) - lanes.load(second_ranks, at))
+        xy += lanes.load(first_centred, at) * lanes.load(second_centred, at)
         count += both
         f += in_first
         s += in_second
         # Products of two pixels are float32 in CellProfiler.
-        ff += both * np.float64(first[i] * first[i])
-        ss += both * np.float64(second[i] * second[i])
-        fs += both * np.float64(first[i] * second[i])
+        ff += both * lanes.single_products(first, first, at)
+        ss += both * lanes.single_products(second, second, at)
+        fs += both * lanes.single_products(first, second, at)
         f_apart += in_first * apart
         s_apart += in_second * apart
-    return xy, count, f, s, ff, ss, fs, f_apart, s_apart
+    return (
+        lanes.total(xy),
+        lanes.total(count),
+        lanes.total(f),
+        lanes.total(s),
+        lanes.total(ff),
+        lanes.total(ss),
+        lanes.total(fs),
+        lanes.total(f_apart),
+        lanes.total(s_apart),
+    )
 
 
 def in_image(first: np.ndarray, second: np.ndarray, threshold: float, *, is_logical: bool = False) -> Coefficients:
@@ -327,7 +346,7 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float, *, is_logi
     has_values = ~(np.isnan(first) | np.isnan(second))
     if not has_values.any():
         return dict.fromkeys(("Slope", *COEFFICIENTS), np.array(np.nan))
-    f, s, precision = first[has_values], second[has_values], np.float64 if is_logical else np.float32
+    f, s = first[has_values], second[has_values]
     above_f, above_s = (
         f > np.float32(threshold * float(f.max()) / 100),
         s > np.float32(threshold * float(s.max()) / 100),
@@ -340,9 +359,9 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float, *, is_logi
     highest = max(dense_ranks(f, room, f_rank), dense_ranks(s, room, s_rank))
     weight = (highest - np.abs(f_rank - s_rank)[both]) / highest
     return {
-        "Correlation": np.corrcoef(f, s, dtype=np.float64)[1, 0],
+        "Correlation": np.float64(correlation(f, s)),
         # In single precision, as CellProfiler: the exact slope can differ in the fifth digit.
-        "Slope": scipy.linalg.lstsq(np.stack([f, np.ones_like(f)], axis=1, dtype=precision), s)[0][0],
+        "Slope": exact_slope(f, s) if is_logical else slope(f, s),
         "Overlap": fs / np.sqrt(ff * ss),
         "K": fs / ff,
         "K back": fs / ss,
@@ -351,6 +370,28 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float, *, is_logi
         "RWC": np.sum(f_both * weight) / total_f,
         "RWC back": np.sum(s_both * weight) / total_s,
     }
+
+
+@kernel
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's r of two float32 vectors; NaN where one does not vary."""
+    n = first.size
+    mean_x, mean_y = lanes.sum_of(first) / n, lanes.sum_of(second) / n
+    whole = n - n % lanes.WIDTH
+    xx = xy = yy = lanes.zeros()
+    for at in range(0, whole, lanes.WIDTH):
+        x, y = lanes.load(first, at) - lanes.spread(mean_x), lanes.load(second, at) - lanes.spread(mean_y)
+        xx += x * x
+        xy += x * y
+        yy += y * y
+    sum_xx, sum_xy, sum_yy = lanes.total(xx), lanes.total(xy), lanes.total(yy)
+    for at in range(whole, n):
+        x_away, y_away = first[at] - mean_x, second[at] - mean_y
+        sum_xx += x_away * x_away
+        sum_xy += x_away * y_away
+        sum_yy += y_away * y_away
+    r = sum_xy / np.sqrt(sum_xx) / np.sqrt(sum_yy)
+    return min(max(r, -1.0), 1.0) if abs(r) > 1 else r
 
 
 def _sum(values: np.ndarray) -> np.float32:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.engines.native import libm
 from pipeline.engines.native._haralick import FEATURES
+from pipeline.engines.native.products import WIDTH, dot
 
 CORRELATION, VARIANCE, SUM_AVERAGE, INFORMATION = map(
     FEATURES.index, ("Correlation", "Variance", "SumAverage", "InfoMeas2")
@@ -42,12 +43,12 @@ def rounded_features(levels: np.ndarray, step: np.ndarray, *, ignore_zeros: bool
         counts[0] = counts[:, 0] = 0
     p = counts / float(counts.sum())
     px, py = p.sum(axis=0), p.sum(axis=1)
-    level = np.arange(len(p))
-    mean_x, mean_y = np.dot(px, level), np.dot(py, level)
-    deviation_x = math.sqrt(np.dot(px, level**2) - mean_x**2)
-    deviation_y = math.sqrt(np.dot(py, level**2) - mean_y**2)
+    level = np.arange(float(len(p)))
+    mean_x, mean_y = dot(px, level), dot(py, level)
+    deviation_x = math.sqrt(dot(px, level * level) - mean_x * mean_x)
+    deviation_y = math.sqrt(dot(py, level * level) - mean_y * mean_y)
     kept = _turns(p.ravel())
-    product = np.dot(np.outer(level, level).ravel()[kept], p.ravel()[kept])
+    product = dot(np.outer(level, level).ravel()[kept], p.ravel()[kept])
     correlation = 1.0 / deviation_x / deviation_y * (product - mean_x * mean_y)
     information = _entropy(np.outer(px, py).ravel()) - _entropy(p.ravel())
     return correlation, math.sqrt(max(0.0, 1 - math.exp(-2.0 * information)))
@@ -65,16 +66,15 @@ def _co_occurrence(levels: np.ndarray, down: int, right: int) -> np.ndarray:
 
 def _entropy(p: np.ndarray) -> float:
     p = p[_turns(p)]
-    return -np.dot(libm.log2(np.where(p == 0, 1.0, p)), p)
+    return -dot(libm.log2(np.where(p == 0, 1.0, p)), p)
 
 
 def _turns(p: np.ndarray) -> np.ndarray:
-    """Which entries make a difference to the rounding of `np.dot` with others: bool (entries).
+    """Which entries make a difference to the rounding of `dot` with others: bool (entries).
 
-    BLAS takes at most 32 products at a time, so 32 zeros can be left out. That saves time, and keeps vectors short of
-    the 10,000 numbers from which on threads would share them, and add in another order.
+    It takes `WIDTH` products at a time, so that as many zeros can be left out, which saves time.
     """
-    is_used = np.zeros(p.size // 32 + 1, bool)
-    is_used[np.flatnonzero(p) // 32] = True
+    is_used = np.zeros(p.size // WIDTH + 1, bool)
+    is_used[np.flatnonzero(p) // WIDTH] = True
     is_used[-1] = True  # what is left over at the end is added one by one
-    return np.repeat(is_used, 32)[: p.size]
+    return np.repeat(is_used, WIDTH)[: p.size]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from pipeline.engines.native import labels
+from pipeline.engines.native import labels, libm
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.primary import nearest_first
 from pipeline.engines.native.registry import Settings
@@ -185,7 +185,7 @@ def angle_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Degrees; NaN where rounding takes the cosine beyond 1, as in CellProfiler."""
     v1, v2 = first[:, ::-1].T, second[:, ::-1].T
     cosine = np.sum(v1 * v2, 0) / np.sqrt(np.sum(v1**2, 0) * np.sum(v2**2, 0))
-    return np.arccos(cosine) * 180.0 / np.pi
+    return libm.acos(cosine) * 180.0 / np.pi
 
 
 @kernel

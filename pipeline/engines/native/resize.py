@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 from skimage.transform import resize
 
 from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.smoothing import gaussian_weights
 from pipeline.engines.native.workspace import Workspace
 
 ORDERS = {"Nearest Neighbor": 0, "Bilinear": 1, "Bicubic": 3}
@@ -65,4 +67,19 @@ class Resize:
             int(np.round(length * factor)) for length, factor in zip(image.shape, self.factor or (), strict=True)
         )
         # scikit-image 0.26 gives what 0.20, on which CellProfiler runs, gave.
-        site.images[self.resized] = resize(image, shape, order=self.order, mode="symmetric").astype(np.float32)
+        resized = resize(
+            smoothed(image, shape), shape, order=self.order, mode="symmetric", clip=False, anti_aliasing=False
+        )
+        site.images[self.resized] = np.clip(resized, np.nanmin(image), np.nanmax(image)).astype(np.float32)
+
+
+def smoothed(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What scikit-image does to an image that becomes smaller, with the C library's exponentials; see `smoothing`."""
+    if all(to >= of for of, to in zip(image.shape, shape, strict=True)):
+        return image
+    for axis, (of, to) in enumerate(zip(image.shape, shape, strict=True)):
+        sigma = max(0.0, (of / to - 1) / 2)
+        if sigma > 1e-15:
+            half = gaussian_weights(sigma)
+            image = ndimage.correlate1d(image, np.concatenate([half[:0:-1], half]), axis, mode="reflect")
+    return image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import atan2, pi, pow
+from math import atan2, pi, pow, sqrt
 
 import numpy as np
 from centrosome import cpmorphology
@@ -12,6 +12,7 @@ from pipeline.engines.native import labels, zernike
 from pipeline.engines.native.circles import enclosing_circles
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.keys import sort_run
+from pipeline.engines.native.products import product
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
 
@@ -61,7 +62,7 @@ class MeasureSizeShape:
         box_areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float64)
         centres, tensors = ellipses(pixels, starts, boxes, segmented.shape[1])
         orientation = refine(tensors, objects)
-        narrow, wide = np.clip(np.linalg.eigvalsh(tensors), 0, None).T
+        narrow, wide = np.clip(eigenvalues(tensors), 0, None).T
         perimeter, euler = perimeters(segmented, pixels, starts)
         radii = edge_radii(objects.to_edge, pixels, starts)
         hull, counts = convex_hulls(objects)
@@ -167,7 +168,7 @@ def inertia_tensor(mask: np.ndarray) -> np.ndarray:
         for axis, length in enumerate(mask.shape):
             # Powers by the C library; newer NumPy has its own for each processor.
             powers = np.array([[pow(at - centre[axis], float(power)) for power in range(4)] for at in range(length)])
-            sums = np.rollaxis(np.dot(np.rollaxis(sums, axis, 2), powers), -1, axis)
+            sums = np.rollaxis(product(np.ascontiguousarray(np.rollaxis(sums, axis, 2)), powers), -1, axis)
         return sums
 
     raw = moments((0.0, 0.0))
@@ -180,6 +181,35 @@ def inertia_tensor(mask: np.ndarray) -> np.ndarray:
             [lean, (total - central[0, 2]) / central[0, 0]],
         ]
     )
+
+
+@kernel
+def eigenvalues(tensors):
+    """Of symmetric matrices (objects, 2, 2), the lower one first: float64 (objects, 2).
+
+    With the rounding of LAPACK's dsterf and dlae2, from which the eccentricity of round objects is made.
+    """
+    result = np.empty((len(tensors), 2))
+    for k in range(len(tensors)):
+        a, b, c = tensors[k, 0, 0], tensors[k, 1, 0], tensors[k, 1, 1]
+        if abs(b) <= sqrt(abs(a)) * sqrt(abs(c)) * 2.0**-53:
+            result[k, 0], result[k, 1] = min(a, c), max(a, c)
+            continue
+        b = sqrt(b * b)
+        total, apart, twice = a + c, abs(a - c), 2 * b
+        if apart > twice:
+            root = apart * sqrt(1 + (twice / apart) ** 2)
+        elif apart < twice:
+            root = twice * sqrt(1 + (apart / twice) ** 2)
+        else:
+            root = twice * sqrt(2.0)
+        greater, lesser = (a, c) if abs(a) > abs(c) else (c, a)
+        high, low = 0.5 * root, -0.5 * root
+        if total != 0:
+            high = 0.5 * (total + root if total > 0 else total - root)
+            low = (greater / high) * lesser - (b / high) * b
+        result[k, 0], result[k, 1] = min(low, high), max(low, high)
+    return result
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.engines.native import smoothing, sums
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.libm import log2
+from pipeline.engines.native.libm import log, log2
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
@@ -95,8 +95,9 @@ def minimum_cross_entropy(image: np.ndarray) -> np.float32:
     current: np.floating = np.float64(-2 * tolerance)
     while abs(following - current) > tolerance:
         current = following
-        high, low = (np.float32(value) for value in means_above_and_below(raised, current, above, below))
-        following = (low - high) / (np.log(low) - np.log(high))
+        high, low = means = np.array(means_above_and_below(raised, current, above, below), np.float32)
+        log_high, log_low = log(means)
+        following = (low - high) / (log_low - log_high)
     return np.float32(following + lowest)
 
 
@@ -212,7 +213,7 @@ def sum_of_entropies(image: np.ndarray, foreground: np.ndarray) -> float:
     entropies = 0.0
     for counts in (inside, outside):
         share = counts[counts > 0] / counts.sum()
-        entropies += np.sum(share * np.log2(share))
+        entropies += np.sum(share * log2(share))
     return entropies
 
 

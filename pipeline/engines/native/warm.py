@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.engines.native.calculate_illumination import disk_median
+from pipeline.engines.native.colocalization import in_image
 from pipeline.engines.native.engine import NativeEngine
 
 #: a pipeline that uses every kernel
@@ -18,6 +19,8 @@ def warm_up() -> None:
     engine = NativeEngine(PIPELINE.read_text(encoding="utf-8"))
     engine.measure(touching_pairs(engine.inputs))
     disk_median(np.zeros((2, 2), np.uint16), 1)
+    pixels = np.linspace(0.1, 1, 16, dtype=np.float32).reshape(4, 4)
+    in_image(pixels, pixels.T, 15)
 
 
 def touching_pairs(inputs: tuple[str, ...]) -> dict[str, np.ndarray]:

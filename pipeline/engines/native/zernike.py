@@ -7,6 +7,7 @@ from math import comb, factorial
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.products import product
 
 
 def indices(degree: int) -> list[tuple[int, int]]:
@@ -25,7 +26,8 @@ def magnitudes(
     """
     real, imaginary = polynomials(degree)
     sums = power_sums(pixels, starts, width, centres, radii, degree).reshape(len(radii), -1)
-    return np.sqrt((sums @ real) ** 2 + (sums @ imaginary) ** 2) / (np.pi * radii**2)[:, None]
+    parts = product(sums, real) ** 2 + product(sums, imaginary) ** 2
+    return np.sqrt(parts) / (np.pi * radii**2)[:, None]
 
 
 def polynomials(degree: int) -> tuple[np.ndarray, np.ndarray]:

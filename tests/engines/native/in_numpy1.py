@@ -7,6 +7,7 @@ import sys
 
 import mahotas.features
 import numpy as np
+import scipy.linalg
 import scipy.ndimage
 from centrosome.cpmorphology import convex_hull, fill_labeled_holes, minimum_enclosing_circle
 from centrosome.threshold import sum_of_entropies, weighted_variance
@@ -64,6 +65,11 @@ def ellipse(mask):
 
 def texture(levels, scale, ignore_zeros):
     return {"features": mahotas.features.haralick(levels, distance=int(scale), ignore_zeros=bool(ignore_zeros))}
+
+
+def slope(first, second):
+    """As MeasureColocalization."""
+    return {"slope": scipy.linalg.lstsq(np.array((first, np.ones_like(first))).transpose(), second)[0][0]}
 
 
 if __name__ == "__main__":

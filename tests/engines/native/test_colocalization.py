@@ -12,9 +12,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import rankdata
 
 from pipeline.engines.native.colocalization import in_image, in_objects
+from pipeline.engines.native.line_fit import slope
 from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, rising_order, scratch
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
+from tests.engines.native.numpy1 import ask
 from tests.engines.native.sites import (
     assert_same_as_cellprofiler,
     images,
@@ -187,6 +189,30 @@ def test_a_whole_image_has_the_coefficients_of_the_definition_with_strict_thresh
     }
     for kind, value in expected.items():
         np.testing.assert_allclose(found[kind], value, rtol=1e-5, atol=1e-5 if kind == "Slope" else 1e-9, err_msg=kind)
+
+
+def test_the_slope_is_that_of_cellprofilers_interpreter_to_the_last_bit():
+    random = np.random.default_rng(0)
+    cases = []
+    for size in [*range(2, 40), 4096, 4097, 4101, 8192, 30003, 171 * 144]:
+        first = random.random(size, np.float32) * np.float32(10.0 ** random.integers(-3, 3))
+        second = (first * random.normal() + random.random(size)).astype(np.float32)
+        cases += [(first, second), (second, first)]
+        cases.append((np.where(np.arange(size) < size // 2, first, 0).astype(np.float32), second))  # black at the end
+        cases.append((np.float32(0.3) + first * np.float32(1e-6), second))  # all but constant
+    cases += [(np.full(50, level, np.float32), random.random(50, np.float32)) for level in (0, 0.1, 1)]
+    cases += [(random.random(50, np.float32), np.full(50, level, np.float32)) for level in (0, 0.1, 1)]
+
+    theirs = ask("slope", [{"first": first, "second": second} for first, second in cases])
+
+    for (first, second), answer in zip(cases, theirs, strict=True):
+        assert slope(first, second) == answer["slope"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_line_fits_pixels_that_are_no_numbers(value):
+    with pytest.raises(ValueError, match="no line fits"):
+        slope(np.float32([0.1, value, 0.3]), np.float32([0.1, 0.2, 0.3]))
 
 
 def test_features_are_declared_in_cellprofilers_order():
