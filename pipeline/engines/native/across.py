@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from pipeline.engines import cppipe
+from pipeline.engines import cppipe, loading
 from pipeline.engines.native.calculate_illumination import CalculateIllumination
 from pipeline.engines.native.engine import DRAWING, LEFT_OUT, as_pixels
 from pipeline.engines.native.registry import Settings, Step, compile_module
@@ -29,7 +29,7 @@ def illumination_functions(text: str, sites: Iterable[Mapping[str, np.ndarray]])
     saved = [
         Settings(module.name, module.number, module.variable_revision, module.settings)
         for module in cppipe.read(text).enabled
-        if module.name not in LEFT_OUT and module.name not in DRAWING
+        if module.name not in loading.READS and module.name not in LEFT_OUT and module.name not in DRAWING
     ]
     steps = [compile_module(settings) for settings in saved]
     for note in (note for settings in saved for note in settings.notes):

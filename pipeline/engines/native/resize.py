@@ -80,6 +80,6 @@ def smoothed(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     for axis, (of, to) in enumerate(zip(image.shape, shape, strict=True)):
         sigma = max(0.0, (of / to - 1) / 2)
         if sigma > 1e-15:
-            half = gaussian_weights(sigma)
+            half = gaussian_weights(sigma, int(4 * sigma + 0.5) + 1)  # the image goes on beyond its border
             image = ndimage.correlate1d(image, np.concatenate([half[:0:-1], half]), axis, mode="reflect")
     return image
