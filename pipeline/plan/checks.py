@@ -43,6 +43,8 @@ KINDS = {
 #: a tenth of what it estimates in 11 % of features, of two in 8 %, of four in 2 %, of eight in 0.06 %; such a feature
 #: comes out ten times too large. Of one value it is 0.
 FEWEST_CONTROLS = 4
+#: Wells below which a plate is a first look, of which that is not worth a word before the run; a single control is.
+FIRST_LOOK = 8
 
 
 class Finding(NamedTuple):
@@ -177,7 +179,7 @@ def check_wells(plate: Plate, wells: pd.DataFrame, *, by_mad: bool = False) -> I
         what = f"{plate} {well} has images and is not on the plate map: nobody knows what is in it."
         yield Finding("well_not_on_map", *plate, what, well)
     controls = int((wells.loc[on_map, "Metadata_control_type"] == "negcon").sum())
-    if by_mad and 0 < controls < FEWEST_CONTROLS:
+    if by_mad and (controls == 1 or (0 < controls < FEWEST_CONTROLS and len(wells) >= FIRST_LOOK)):
         yield Finding("few_negative_controls", *plate, f"{plate} has {few_controls(controls)}.")
     if not controls:
         what = (

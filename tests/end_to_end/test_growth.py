@@ -56,11 +56,11 @@ class Counting:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("simulated")
-    simulate(Location(url=str(folder)), "tiny")
+    simulate(Location(url=str(folder / "screen")), "tiny")
     return folder
 
 
-@pytest.fixture(scope="module", params=["serial", "local"])
+@pytest.fixture(scope="module", params=["serial", pytest.param("local", marks=pytest.mark.slow)])
 def cluster(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -70,7 +70,7 @@ class Screen:
 
     def __init__(self, folder: Path, simulated: Path, cluster: str) -> None:
         self.folder, self.cluster = folder, cluster
-        shutil.copytree(simulated, folder / "screen")
+        shutil.copytree(simulated, folder, dirs_exist_ok=True)
 
     def config(self, results: str = "results", **changes: Any) -> Config:
         keys = {
@@ -117,12 +117,19 @@ class Screen:
         path.write_text(text.replace(old, new))
 
 
-@pytest.fixture
-def screen(tmp_path: Path, simulated: Path, cluster: str) -> Screen:
-    screen = Screen(tmp_path, simulated, cluster)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, simulated: Path, cluster: str) -> Path:
+    """The screen with two plates measured, for each test to take up in a copy of its own."""
+    screen = Screen(tmp_path_factory.mktemp("begun"), simulated, cluster)
     done = screen.run()
     assert (done["measure"], done["publish"], done["profile"], done["select"]) == (14, 2, 2, 1)
-    assert screen.run() == {}
+    return screen.folder
+
+
+@pytest.fixture
+def screen(tmp_path: Path, begun: Path, cluster: str) -> Screen:
+    screen = Screen(tmp_path, begun, cluster)
+    assert screen.run() == {}  # also where the results have been moved to
     return screen
 
 
@@ -158,6 +165,17 @@ def test_a_corrected_plate_map_costs_the_profiles_of_the_plates_it_touches(scree
     profiles = open_profiles(screen.folder / "results")
     assert "CPD-99-9" in set(profiles["Metadata_broad_sample"])
     screen.assert_as_fresh(**{"subset.plates": ALL})
+
+
+def test_worker_processes_do_again_what_a_change_touches_and_nothing_else(tmp_path: Path, simulated: Path) -> None:
+    """One of the rows on a Dask cluster; the slow tests do all of them there."""
+    screen = Screen(tmp_path, simulated, "local")
+    screen.run(**{"subset.plates": ["SIM00101"], "subset.wells": ["A01", "A02", "B01"]})
+    changed = {"subset.plates": ["SIM00101"], "scores.seed": 1}
+    done = screen.run(**changed)
+    assert (done["measure"], done["publish"], done["profile"], done["select"]) == (4, 1, 1, 1)
+    screen.cluster = "serial"
+    screen.assert_as_fresh(**changed)
 
 
 def test_wells_and_plates_that_join_cost_themselves(tmp_path: Path, simulated: Path, cluster: str) -> None:

@@ -176,11 +176,11 @@ def test_a_plate_that_the_table_names_without_its_zeros_is_found_with_the_one_th
     )
 
 
-def controls(screen, count: int) -> None:
-    """One plate with this many negative controls and a drug."""
-    names = [f"A{column:02d}" for column in range(1, count + 2)]
+def controls(screen, count: int, drugs: int = 8) -> None:
+    """One plate with this many negative controls and wells of a drug."""
+    names = [f"A{column:02d}" for column in range(1, count + drugs + 1)]
     screen.plate("P1", wells=names)
-    rows = "".join(f"{well}\t{'drug' if well == 'A01' else ''}\n" for well in names)
+    rows = "".join(f"{well}\t{'drug' if number < drugs else ''}\n" for number, well in enumerate(names))
     screen.metadata("batch,plate,plate_map_name\nB1,P1,map\n", f"well_position broad_sample\n{rows}", DRUGS,
                     negcon_name="DMSO")  # fmt: skip
 
@@ -194,6 +194,13 @@ def test_negative_controls_too_few_for_a_mad_are_found_before_anything_runs(scre
         assert plan.findings["what"][0].startswith(f"B1/P1 has {count} negative control")
         assert "Plates with too few negative controls to normalise by: 1" in show(plan)
     assert kinds(make_plan(screen.config(profiles={"normalize": "standardize"}))) == []
+
+
+@pytest.mark.parametrize(("count", "found"), [(1, True), (2, False)])
+def test_of_a_first_look_at_a_few_wells_only_a_single_control_is_worth_a_word(screen, kinds, count, found):
+    controls(screen, count, drugs=2)
+    plan = make_plan(screen.config(profiles={"normalize": "mad_robustize"}))
+    assert kinds(plan) == ["few_negative_controls"] * found
 
 
 def test_an_image_folder_without_images_is_found(annotated, kinds):
