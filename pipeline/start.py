@@ -73,7 +73,6 @@ def _open(
     through: Callable[[Location], Storage] = open_storage,
 ) -> _Opened:
     in_order(config.scores.tasks)
-    _check_results(through(config.results))
     text = cppipe.read_text(config.engine.cppipe)
     with open_engine(config.engine.kind, text) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
@@ -83,6 +82,7 @@ def _open(
     for note in notes:
         progress.say(note)
     schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
+    _check_results(through(config.results))
     record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, reading=images.REVISION)
     root = find_root(config.results, record, new=new_measuring)
     if root != config.results:
@@ -134,11 +134,17 @@ def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.
     if not lost:
         return plan
 
+    order = {plate: place for place, plate in enumerate([*plate_list(screen_plates(screen)), *sorted(lost)])}
+    if screen.plates is None:
+        order = {plate: place for place, plate in enumerate(sorted({*plan.plate_list, *lost}))}
+
     def joined(table: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
         rows = old[[plate in lost for plate in plate_list(old)]].reindex(columns=table.columns)
         if table is plan.wells:  # a column that is new says nothing of these
             rows = rows.fillna("")
-        return pd.concat([table, rows.astype(table.dtypes)], ignore_index=True)
+        both = pd.concat([table, rows.astype(table.dtypes)], ignore_index=True)
+        places = pd.Series([order[plate] for plate in plate_list(both)], dtype=int)
+        return both.iloc[places.argsort(kind="stable")].reset_index(drop=True)
 
     what = "{} was planned before and cannot be now: its images or tables are gone. What was measured of it stays."
     return replace(

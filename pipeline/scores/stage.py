@@ -166,7 +166,7 @@ class _Sources:
         variants = dict(zip(map("/".join, own[PLATE].to_numpy()), own["Metadata_variant"], strict=True))
         return {
             "profiles": {plate.key: self.files[plate] for plate in sorted(plates) if plate in self.files},
-            "planned": digest(planned.to_numpy().tolist()),
+            "planned": digest(sorted(planned.to_numpy().tolist())),
             "variants": {plate: str(variant) for plate, variant in variants.items() if variant},
             "settings": {"mode": settings.mode, "seed": settings.seed, "steps": list(settings.steps)},
             "revision": REVISION,
