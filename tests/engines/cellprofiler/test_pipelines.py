@@ -14,7 +14,17 @@ import pytest
 from pipeline.cells import Schema, assemble_site
 from pipeline.engines import cppipe, open_engine
 from pipeline.errors import CppipeError, EngineError
-from tests.engines.cppipes import CELLS, NUCLEI, Saved, ask_cellprofiler, images, module_text, plain_cellprofiler, write
+from tests.engines.cppipes import (
+    CELLS,
+    NUCLEI,
+    Saved,
+    ask_cellprofiler,
+    header,
+    images,
+    module_text,
+    plain_cellprofiler,
+    write,
+)
 
 SAVE: Saved = ("SaveImages", {"Select the image to save": "Outlines"})
 OUTLINES: Saved = (
@@ -323,3 +333,20 @@ def test_what_filter_objects_relabels_is_declared_as_it_is_measured():
         schema = Schema.from_features(engine.features, ("Inner", "InnerCells", "Cytoplasm"), 64)
     cells = assemble_site(1, site, schema)
     assert cells.n_cells == site.image["Count_Inner"] > 0
+
+
+def test_images_of_an_old_pipeline_keep_the_order_of_the_file():
+    """CellProfiler's upgrade of revision 3 passes their names through a set, whose order hangs on the hash seed."""
+    names = ["RNA", "DNA", "ER", "AGP", "Mito", "Brightfield"]
+    settings = [("Hidden", str(len(names))), ("Hidden", "1"), *(("Select an image to measure", name) for name in names)]
+    settings += [("Set threshold as percentage of maximum intensity for the images", "15.0")]
+    settings += [("Select where to measure correlation", "Within objects"), ("Select an object to measure", "Nuclei")]
+    settings += [(f"Calculate metric {number}?", "Yes") for number in range(6)]
+    text = write(NUCLEI).rstrip("\n").replace("ModuleCount:1", "ModuleCount:2")
+    text += "\n\n" + header(2, "MeasureColocalization", 3)
+    text += "".join(f"    {label}:{value}\n" for label, value in settings)
+    with open_engine("cellprofiler", text) as engine:
+        pairs = [
+            name.split("_")[2:] for name in engine.features["Nuclei"] if name.startswith("Correlation_Correlation_")
+        ]
+    assert sorted(pairs) == sorted([one, other] for at, one in enumerate(names) for other in names[at + 1 :])
