@@ -171,8 +171,8 @@ def _instantiate(title: str, one: dict[str, Any]) -> Module:
 def _keep_the_files_order(module: Module, saved: list[str]) -> None:
     """Put names of images and objects in the order in which an old file has them, each in a setting of its own.
 
-    CellProfiler's upgrade to lists passes them through a `set`, so that their order, and with it names and values of the
-    columns of pairs, would hang on Python's hash seed.
+    CellProfiler's upgrade to lists passes them through a `set`, so that their order, and with it the names and values
+    of columns of pairs, would hang on Python's hash seed.
     """
     for setting in module.settings():
         if isinstance(setting, ListSubscriber) and all(name in saved for name in setting.value):
