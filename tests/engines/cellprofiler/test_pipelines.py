@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.cells import Schema, assemble_site
 from pipeline.engines import cppipe, open_engine
-from pipeline.errors import CppipeError, EngineError
+from pipeline.errors import CppipeError, SiteFlagged
 from tests.engines.cppipes import (
     CELLS,
     NUCLEI,
@@ -202,7 +202,7 @@ def test_an_old_file_is_upgraded_as_cellprofiler_upgrades_it():
     assert "Correlation_Correlation_DNA_RNA" in measured.image
 
 
-def test_a_site_that_the_pipeline_flags_to_skip_is_that_sites_failure_by_name():
+def test_a_site_that_the_pipeline_flags_to_skip_is_said_by_name_and_the_process_goes_on():
     text = write(
         NUCLEI,
         (
@@ -212,10 +212,14 @@ def test_a_site_that_the_pipeline_flags_to_skip_is_that_sites_failure_by_name():
         CELLS,
     )
 
-    with open_engine("cellprofiler", text) as engine, pytest.raises(EngineError, match=r"2 FlagImage.*skip") as caught:
-        engine.measure(images(seed=7))
+    with open_engine("cellprofiler", text) as engine:
+        for _ in range(2):
+            with pytest.raises(SiteFlagged, match=r"2 FlagImage.*skip") as caught:
+                engine.measure(images(seed=7))
+            process = engine._child
+        assert engine._child is process is not None
 
-    assert caught.value.retry is False
+    assert (caught.value.kind, caught.value.retry) == ("flagged", False)
 
 
 SEVERAL, FILE, PERSON = "it combines several sites", "it needs a file", "it needs a person at the screen"
