@@ -251,7 +251,14 @@ def check(
 
 @app.command()
 def scores(
-    profiles: Annotated[str, typer.Argument(help="Folder or URL with profiles in the gallery's layout.")],
+    profiles: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folder or URL with profiles in the gallery's layout; with --replicates: files, folders or patterns "
+            "of any tables of well profiles.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[str, typer.Option(help="Folder or URL for the tables, one parquet a task.")],
     screen: Annotated[str | None, typer.Option(help="Screen whose tables annotate them, e.g. cpjump1.")] = None,
     mode: Annotated[str, typer.Option(help="correct, published, or copairs.")] = "correct",
@@ -261,17 +268,41 @@ def scores(
     ] = False,
     step: Annotated[list[str] | None, typer.Option(help=f"Do this to the profiles first; repeatable. {STEPS}")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the null distributions.")] = 0,
+    replicates: Annotated[
+        str | None,
+        typer.Option(help="Of any table: replicates agree in these columns, e.g. cell_line,dose."),
+    ] = None,
+    negcon: Annotated[
+        str | None, typer.Option(help="Of any table: what is true of negative controls, e.g. 'genotype == \"WT\"'.")
+    ] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="Of any table: compare wells only where they agree in these columns.")
+    ] = None,
+    plate: Annotated[str | None, typer.Option(help="Of any table: the column that names the plate.")] = None,
+    well: Annotated[str | None, typer.Option(help="Of any table: the column that names the well.")] = None,
     profile: ProfileName = None,
     endpoint: Endpoint = None,
 ) -> None:
-    """Compute the paper's scores from well profiles alone, ours or published ones."""
+    """Compute scores from well profiles alone: ours, published ones, or any table (--replicates and --negcon)."""
     from pipeline.config import load_screen
-    from pipeline.scores import overview, scores_command
+    from pipeline.scores import Grouping, overview, score_any_table, scores_command
 
-    annotated = None if screen is None else load_screen(screen)
-    source, target = (_location(url, profile, endpoint) for url in (profiles, out))
-    more: dict[str, Any] = {"seed": seed, "steps": step or (), "secondary": secondary, "tell": _note}
-    tables = scores_command(source, annotated, mode, target, task or (), **more)
+    more: dict[str, Any] = {"seed": seed, "steps": step or (), "tell": _note}
+    target = _location(out, profile, endpoint)
+    if replicates is None:
+        if len(profiles) > 1 or negcon or condition or plate or well:
+            raise typer.BadParameter("several tables, --negcon, --condition, --plate and --well go with --replicates")
+        source = _location(profiles[0], profile, endpoint)
+        annotated = None if screen is None else load_screen(screen)
+        tables = scores_command(source, annotated, mode, target, task or (), secondary=secondary, **more)
+    else:
+        if negcon is None or screen is not None or secondary:
+            raise typer.BadParameter("--replicates needs --negcon, and no --screen or --secondary")
+        chosen = (tuple(_listed(text) or ()) for text in (replicates, condition))
+        asked, held = chosen
+        grouping = Grouping(asked, negcon, held, plate or "", well or "")
+        more |= {"profile": profile, "endpoint": endpoint}
+        tables = score_any_table(profiles, grouping, mode, target, task or (), **more)
     if len(summary := overview(tables)):
         _note(summary.to_string(index=False, float_format="%.3g"))
     _note(f"{', '.join(sorted(tables))}: written to {out}, drawn in {out}/figures")

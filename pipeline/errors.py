@@ -11,6 +11,7 @@
     │   └── Changed          a conditional read or write met another object
     ├── ImageError           one image file cannot be used; its site fails
     ├── EngineError          one site could not be measured
+    │   └── SiteFlagged      the pipeline itself says to skip the site
     ├── TaskFailed           a task ended with an error that is none of these      (in pipeline.executors)
     ├── WorkerDied           a task took its worker with it, again and again       (in pipeline.executors)
     └── StoreError           the single-cell store
@@ -98,6 +99,10 @@ class EngineError(PipelineError):
         self.module = module
         self.reason = reason
         self.log = log
+
+
+class SiteFlagged(EngineError):
+    kind = "flagged"
 
 
 class StoreError(PipelineError):

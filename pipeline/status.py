@@ -16,12 +16,15 @@ from pipeline.results.run import Run
 from pipeline.screen import Plate
 
 #: states of a well, in the order they are shown; "waiting" is a well that nothing is known of yet
-STATES = ("measured", "no_cells", "failed", "excluded", "not_imaged", "waiting")
+STATES = ("measured", "no_cells", "flagged", "failed", "excluded", "not_imaged", "waiting")
 
 
 def well_states(run: Run) -> pd.DataFrame:
     """One row a planned well: the plan's columns, then what its ledger entry says: `state`, `n_cells`, `n_unmatched`,
-    `sites_used`, `why`. A well that the config excludes is "excluded", whether it was measured or not."""
+    `sites_used`, `sites_flagged`, `why`.
+
+    A well that the config excludes is "excluded", whether it was measured or not.
+    """
     known = {
         (*plate, entry["well"]): entry
         for plate in run.plates
@@ -77,11 +80,12 @@ def show_status(run: Run, console: Console, *, every_well: bool = False) -> None
 def _row(entry: ledger.Entry | None, sites: int, excluded: str) -> dict[str, Any]:
     if excluded or entry is None:
         state = "excluded" if excluded else "waiting" if sites else "not_imaged"
-        return {"state": state, "n_cells": 0, "n_unmatched": 0, "sites_used": 0, "why": excluded}
+        return {"state": state, "n_cells": 0, "n_unmatched": 0, "sites_used": 0, "sites_flagged": 0, "why": excluded}
     return {
         "state": entry["state"],
         "n_cells": entry["n_cells"],
         "n_unmatched": entry["n_unmatched"],
         "sites_used": len(entry["sites_used"]),
+        "sites_flagged": len(entry["sites_flagged"]),
         "why": ledger.why(entry),
     }

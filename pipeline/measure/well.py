@@ -20,7 +20,7 @@ import psutil
 from pipeline import cells, illumination
 from pipeline.config import differences, digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
-from pipeline.errors import EngineError, ImageError, PipelineError, SettingsDiffer, StoreError
+from pipeline.errors import EngineError, ImageError, PipelineError, SettingsDiffer, SiteFlagged, StoreError
 from pipeline.images import REVISION, prefetch
 from pipeline.measure.inputs import SiteInputs
 from pipeline.measure.preview import encode_preview
@@ -98,7 +98,8 @@ def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
     image_rows: list[dict[str, Any]] = []
     for site, result in _measured_sites(run, engine, plate, well, planned, schema):
         if isinstance(result, PipelineError):
-            entry["sites_failed"].append({"site": site, "kind": result.kind, "reason": str(result)})
+            kind = "sites_flagged" if isinstance(result, SiteFlagged) else "sites_failed"
+            entry[kind].append({"site": site, "kind": result.kind, "reason": str(result)})  # type: ignore[literal-required]
             continue
         joined, image = result
         measured.append(joined)
@@ -116,6 +117,8 @@ def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
         entry["n_infinite"] = encoded.n_infinite
         entry["cells_per_site"] = {str(site): count for site, count in encoded.cells_per_site.items()}
         entry["stored"], entry["content"], entry["size"] = encoded.stored, encoded.content, len(encoded.data or b"")
+    elif entry["sites_flagged"] and not entry["sites_failed"]:
+        entry["state"] = "flagged"
     ledger.write_entry(run.storage, run.measuring12, entry)
     return entry
 

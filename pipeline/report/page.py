@@ -46,6 +46,7 @@ class Summary:
     cells: int
     failed_sites: int
     failures: dict[str, str] = field(default_factory=dict)
+    flagged_sites: int = 0
     version: str = ""
 
     @property
@@ -63,6 +64,8 @@ class Summary:
         lines = [f"Wells: {wells}. {self.cells:,} cells."]
         if self.failed_sites:
             lines.append(f"{self.failed_sites} sites could not be used; `status` and the report say why.")
+        if self.flagged_sites:
+            lines.append(f"{self.flagged_sites} sites were skipped, as the pipeline itself says (FlagImage).")
         lines += [f"Failed: {key}: {reason}" for key, reason in self.failures.items()]
         return "\n".join([*lines, f"Report: {self.report}", f"Single cells: {self.results}/cells"])
 
@@ -111,7 +114,12 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         results=str(run.storage.location),
         wells={state: int(found[state]) for state in STATES if state in found},
         cells=int(wells["n_cells"].sum()),
-        failed_sites=int((wells["sites"] - wells["sites_used"])[wells["state"] != "waiting"].clip(lower=0).sum()),
+        failed_sites=int(
+            (wells["sites"] - wells["sites_used"] - wells["sites_flagged"])[wells["state"] != "waiting"]
+            .clip(lower=0)
+            .sum()
+        ),
+        flagged_sites=int(wells["sites_flagged"].sum()),
         failures=dict(failures),
         version=__version__,
     )

@@ -34,7 +34,7 @@ def plate_heat_map(wells: pd.DataFrame, size: int, largest: float) -> bytes:
         if state in ("measured", "no_cells"):
             grid[row, column] = count
         if why:
-            marks[{"failed": "x", "excluded": "_"}.get(state, "o")].append((column, row))
+            marks[{"failed": "x", "excluded": "_", "flagged": "_"}.get(state, "o")].append((column, row))
     figure, axes = plt.subplots(figsize=(4.4, 4.4 * (rows + 2) / (columns + 5)), layout="constrained")
     axes.set_facecolor("#f4f4f2")
     image = axes.imshow(grid, cmap="viridis", norm=Normalize(0, max(largest, 1)))

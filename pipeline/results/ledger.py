@@ -18,10 +18,12 @@ from pipeline.errors import Conflict
 from pipeline.screen import Plate
 from pipeline.storage import Storage
 
-State = Literal["measured", "no_cells", "failed"]
+State = Literal["measured", "no_cells", "flagged", "failed"]
 
 
 class FailedSite(TypedDict):
+    """A site that was not measured, and why: it failed, or the pipeline itself skips it (`sites_flagged`)."""
+
     site: int
     kind: str
     reason: str
@@ -49,6 +51,7 @@ class Entry(TypedDict):
     cells_per_site: dict[str, int]
     sites_used: list[int]
     sites_failed: list[FailedSite]
+    sites_flagged: list[FailedSite]
     stored: str | None
     content: str | None
     size: int
@@ -70,6 +73,7 @@ def empty_entry(plate: Plate, well: str, digest: str) -> Entry:
         "cells_per_site": {},
         "sites_used": [],
         "sites_failed": [],
+        "sites_flagged": [],
         "stored": None,
         "content": None,
         "size": 0,

@@ -1,5 +1,6 @@
 """Profiles -> answers. One file a task of the paper; each a short function of profiles, conditions and rules."""
 
+from pipeline.scores.any_table import Grouping, score_any_table
 from pipeline.scores.load import load_profiles, scores_command, write_tables
 from pipeline.scores.notes import check_annotations
 from pipeline.scores.rules import MODES, Rules
@@ -25,6 +26,7 @@ __all__ = [
     "MODES",
     "TASKS",
     "Condition",
+    "Grouping",
     "Rules",
     "Task",
     "check_annotations",
@@ -42,6 +44,7 @@ __all__ = [
     "run_tables",
     "run_task",
     "run_unit",
+    "score_any_table",
     "score_unit",
     "scores_command",
     "standings",

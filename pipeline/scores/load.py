@@ -158,7 +158,19 @@ def scores_command(
         annotated, lacking = with_missing(annotated, named_wells(screen, plates))
     for note in [*lacking, *check_annotations(annotated), *describe_columns(annotated, mode, steps)]:
         tell(note)
-    table = corrected(annotated, steps)
+    return score_table(corrected(annotated, steps), mode, out, tasks, seed=seed, tell=tell)
+
+
+def score_table(
+    table: pd.DataFrame,
+    mode: str,
+    out: Location | str,
+    tasks: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    tell: Callable[[str], object] = lambda note: None,
+) -> dict[str, pd.DataFrame]:
+    """Score a table of annotated profiles, one row a well, as `scores_command`."""
     tables: dict[str, pd.DataFrame] = {}
     for name in tasks or TASKS:
         made = run_task(name, table, mode=mode, seed=seed, tables=tables)

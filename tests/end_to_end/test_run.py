@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pipeline import flow, measure, open_cells, open_profiles
 from pipeline.config import Config
-from pipeline.errors import AccessDenied, ConfigError, EngineError, SettingsDiffer, StorageError
+from pipeline.errors import AccessDenied, ConfigError, EngineError, SettingsDiffer, SiteFlagged, StorageError
 from pipeline.executors import open_executor
 from pipeline.executors.base import WorkerDied
 from pipeline.progress import Progress
@@ -242,3 +242,26 @@ def test_a_score_that_there_is_not_is_refused_before_the_root_is_claimed(config:
     with pytest.raises(ConfigError, match="detection"):
         run(settings)
     assert list(open_storage(settings.results).entries()) == []
+
+
+def test_a_site_that_the_pipeline_flags_is_skipped_and_counted_and_no_failure(
+    config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config("s3://results/flagged", **{"engine.kind": "native", "subset.plates": ["SIM00101"]})
+    from pipeline.measure import well as measuring
+
+    whole = measuring._measure_site
+    seen: list[int] = []
+
+    def flagging(*args: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 2:
+            raise SiteFlagged("the module flags this site as one to skip", module="5 FlagImage")
+        return whole(*args)
+
+    monkeypatch.setattr(measuring, "_measure_site", flagging)
+    summary = run(settings)
+    assert (summary.wells, summary.failed_sites, summary.flagged_sites) == ({"measured": 3, "flagged": 1}, 0, 1)
+    assert summary.is_complete
+    assert "1 sites were skipped" in summary.text
+    assert len(open_profiles(str(settings.results), level="", profile="worker")) == 3

@@ -19,7 +19,7 @@ from pipeline.engines import cppipe, loading
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.cellprofiler.process import Child
 from pipeline.engines.limits import Limits, note
-from pipeline.errors import CppipeError, EngineError
+from pipeline.errors import CppipeError, EngineError, SiteFlagged
 
 #: what loading CellProfiler may take on a busy machine; it takes 2 s on an idle one
 START_LIMIT_SECONDS = 300
@@ -127,7 +127,7 @@ class CellProfilerEngine:
             answer, results = child.ask(
                 {}, arrays, time_limit_seconds=self._time_limit_seconds, memory_limit_gb=self._memory_limit_gb
             )
-            if answer["kind"] != "measured":
+            if answer["kind"] not in ("measured", "flagged"):
                 raise EngineError(
                     answer["reason"] + _shapes(arrays),
                     module=answer["module"],
@@ -139,6 +139,8 @@ class CellProfilerEngine:
             self.close()
             raise
         self._sites_measured += 1
+        if answer["kind"] == "flagged":
+            raise SiteFlagged(answer["reason"], module=answer["module"])
         return SiteMeasurements(
             objects={
                 name: ObjectMeasurements(tuple(features), results[f"values/{name}"])

@@ -9,8 +9,8 @@ from typing import TypeGuard
 import numpy as np
 
 from pipeline.engines import cppipe, loading
-from pipeline.engines.native.calculate_illumination import CalculateIllumination
 from pipeline.engines.native.engine import DRAWING, LEFT_OUT, as_pixels
+from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
 from pipeline.engines.native.registry import Settings, Step, compile_module
 from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError

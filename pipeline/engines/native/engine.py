@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.engines import cppipe, loading
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
-from pipeline.engines.native.calculate_illumination import CalculateIllumination
+from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
 from pipeline.engines.native.registry import Settings, Step, compile_module
 from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError, EngineError

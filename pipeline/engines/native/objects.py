@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.engines.native import labels
+from pipeline.engines.native.kernels import labels
 from pipeline.engines.native.workspace import Objects, Workspace
 
 NUMBER = "Number_Object_Number"

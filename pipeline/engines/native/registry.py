@@ -1,37 +1,24 @@
 """Which CellProfiler modules the native engine runs, and how a module's settings become a step.
 
-To add a module: write one file with `compile(settings: Settings) -> Step`, and name it in `MODULES`.
+To add a module, write one file: `modules/measure_texture.py` is MeasureTexture. It has `REVISIONS`, the revisions of
+settings that it reads, `compile(settings: Settings) -> Step`, and `LIMITS` of its numbers where `engines.limits` has
+none. `docs/extending.md` has an example.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from pipeline.engines.limits import LIMITS, note, written
+from pipeline.engines.limits import LIMITS, Limits, note, written
+from pipeline.engines.native import modules
 from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError
-
-#: CellProfiler module -> (our file, the setting revisions it reads)
-MODULES: dict[str, tuple[str, frozenset[int]]] = {
-    "CorrectIlluminationApply": ("apply_illumination", frozenset({5})),
-    "CorrectIlluminationCalculate": ("calculate_illumination", frozenset({2})),
-    "IdentifyPrimaryObjects": ("primary", frozenset({14, 15})),
-    "IdentifySecondaryObjects": ("secondary", frozenset({10})),
-    "IdentifyTertiaryObjects": ("tertiary", frozenset({3})),
-    "ImageMath": ("image_math", frozenset({5})),
-    "MeasureColocalization": ("colocalization", frozenset({5, 6})),
-    "MeasureGranularity": ("granularity", frozenset({4})),
-    "MeasureObjectIntensity": ("intensity", frozenset({4})),
-    "MeasureObjectIntensityDistribution": ("radial_distribution", frozenset({6})),
-    "MeasureObjectNeighbors": ("neighbors", frozenset({3})),
-    "MeasureObjectSizeShape": ("size_shape", frozenset({3})),
-    "MeasureTexture": ("texture", frozenset({7})),
-    "Resize": ("resize", frozenset({4, 5})),
-}
 
 
 class Step(Protocol):
@@ -65,6 +52,8 @@ class Settings:
         self.module, self.number, self.revision = module, number, revision
         self.pairs = tuple(pairs)
         self.notes: list[str] = []
+        #: name of a number -> CellProfiler's limits of it
+        self.limits: Mapping[str, Limits] = LIMITS.get(module, {})
 
     def refuse(self, reason: str) -> NoReturn:
         raise CppipeError(
@@ -110,7 +99,7 @@ class Settings:
         return self._in_force(name, in_force)
 
     def _in_force(self, name: str, in_force: bool) -> Any:
-        return self.taken(name, self.text(name)) if in_force else LIMITS[self.module][name].default
+        return self.taken(name, self.text(name)) if in_force else self.limits[name].default
 
     def taken(self, name: str, text: str, label: str = "") -> Any:
         """What CellProfiler takes for a text of the setting `name`, which the file may call by another `label`.
@@ -118,7 +107,7 @@ class Settings:
         Outside CellProfiler's limits it takes its own default, and `notes` says so. What is no number it reads as its
         default, too; nobody can have meant that, so that it is refused.
         """
-        module, limits, label = f"{self.number} {self.module}", LIMITS[self.module][name], label or name
+        module, limits, label = f"{self.number} {self.module}", self.limits[name], label or name
         value, wrong, is_number = limits.take(text)
         if not is_number:
             raise CppipeError(
@@ -134,9 +123,11 @@ class Settings:
 
 def compile_module(settings: Settings) -> Step:
     """The step for one module. Raises `CppipeError` where the module, its revision or a setting is not supported."""
-    if settings.module not in MODULES:
+    name = f"{modules.__name__}.{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', settings.module).lower()}"
+    if not settings.module.isidentifier() or find_spec(name) is None:
         settings.refuse("this module is not supported")
-    file, revisions = MODULES[settings.module]
-    if settings.revision not in revisions:
-        settings.refuse(f"its settings are of revision {settings.revision}; {sorted(revisions)} are supported")
-    return import_module(f"pipeline.engines.native.{file}").compile(settings)
+    module = import_module(name)
+    if settings.revision not in module.REVISIONS:
+        settings.refuse(f"its settings are of revision {settings.revision}; {sorted(module.REVISIONS)} are supported")
+    settings.limits = {**settings.limits, **getattr(module, "LIMITS", {})}
+    return module.compile(settings)

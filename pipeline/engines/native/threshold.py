@@ -8,9 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipeline.engines.native import smoothing, sums
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.libm import log, log2
+from pipeline.engines.native.kernels import smoothing
+from pipeline.engines.native.numpy1 import sums
+from pipeline.engines.native.numpy1.libm import log, log2
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.engines.native.calculate_illumination import disk_median
-from pipeline.engines.native.colocalization import in_image
 from pipeline.engines.native.engine import NativeEngine
+from pipeline.engines.native.modules.correct_illumination_calculate import disk_median
+from pipeline.engines.native.modules.measure_colocalization import in_image
 
 #: a pipeline that uses every kernel
 PIPELINE = Path(__file__).parents[2] / "screens" / "cpjump1" / "analysis.cppipe"

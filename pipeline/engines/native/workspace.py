@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.engines.native import labels
 from pipeline.engines.native.compiled import kernel, prefetch
+from pipeline.engines.native.kernels import labels
 
 #: labelled pixels that are looked at together, about: their values in eight images stay in the innermost caches
 BLOCK = 16384

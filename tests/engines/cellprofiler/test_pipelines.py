@@ -13,8 +13,18 @@ import pytest
 
 from pipeline.cells import Schema, assemble_site
 from pipeline.engines import cppipe, open_engine
-from pipeline.errors import CppipeError, EngineError
-from tests.engines.cppipes import CELLS, NUCLEI, Saved, ask_cellprofiler, images, module_text, plain_cellprofiler, write
+from pipeline.errors import CppipeError, SiteFlagged
+from tests.engines.cppipes import (
+    CELLS,
+    NUCLEI,
+    Saved,
+    ask_cellprofiler,
+    header,
+    images,
+    module_text,
+    plain_cellprofiler,
+    write,
+)
 
 SAVE: Saved = ("SaveImages", {"Select the image to save": "Outlines"})
 OUTLINES: Saved = (
@@ -192,7 +202,7 @@ def test_an_old_file_is_upgraded_as_cellprofiler_upgrades_it():
     assert "Correlation_Correlation_DNA_RNA" in measured.image
 
 
-def test_a_site_that_the_pipeline_flags_to_skip_is_that_sites_failure_by_name():
+def test_a_site_that_the_pipeline_flags_to_skip_is_said_by_name_and_the_process_goes_on():
     text = write(
         NUCLEI,
         (
@@ -202,10 +212,14 @@ def test_a_site_that_the_pipeline_flags_to_skip_is_that_sites_failure_by_name():
         CELLS,
     )
 
-    with open_engine("cellprofiler", text) as engine, pytest.raises(EngineError, match=r"2 FlagImage.*skip") as caught:
-        engine.measure(images(seed=7))
+    with open_engine("cellprofiler", text) as engine:
+        for _ in range(2):
+            with pytest.raises(SiteFlagged, match=r"2 FlagImage.*skip") as caught:
+                engine.measure(images(seed=7))
+            process = engine._child
+        assert engine._child is process is not None
 
-    assert caught.value.retry is False
+    assert (caught.value.kind, caught.value.retry) == ("flagged", False)
 
 
 SEVERAL, FILE, PERSON = "it combines several sites", "it needs a file", "it needs a person at the screen"
@@ -323,3 +337,20 @@ def test_what_filter_objects_relabels_is_declared_as_it_is_measured():
         schema = Schema.from_features(engine.features, ("Inner", "InnerCells", "Cytoplasm"), 64)
     cells = assemble_site(1, site, schema)
     assert cells.n_cells == site.image["Count_Inner"] > 0
+
+
+def test_images_of_an_old_pipeline_keep_the_order_of_the_file():
+    """CellProfiler's upgrade of revision 3 passes their names through a set, whose order hangs on the hash seed."""
+    names = ["RNA", "DNA", "ER", "AGP", "Mito", "Brightfield"]
+    settings = [("Hidden", str(len(names))), ("Hidden", "1"), *(("Select an image to measure", name) for name in names)]
+    settings += [("Set threshold as percentage of maximum intensity for the images", "15.0")]
+    settings += [("Select where to measure correlation", "Within objects"), ("Select an object to measure", "Nuclei")]
+    settings += [(f"Calculate metric {number}?", "Yes") for number in range(6)]
+    text = write(NUCLEI).rstrip("\n").replace("ModuleCount:1", "ModuleCount:2")
+    text += "\n\n" + header(2, "MeasureColocalization", 3)
+    text += "".join(f"    {label}:{value}\n" for label, value in settings)
+    with open_engine("cellprofiler", text) as engine:
+        pairs = [
+            name.split("_")[2:] for name in engine.features["Nuclei"] if name.startswith("Correlation_Correlation_")
+        ]
+    assert sorted(pairs) == sorted([one, other] for at, one in enumerate(names) for other in names[at + 1 :])

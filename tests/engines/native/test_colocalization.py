@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import rankdata
 
-from pipeline.engines.native.colocalization import in_image, in_objects
-from pipeline.engines.native.line_fit import slope
-from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, rising_order, scratch
+from pipeline.engines.native.kernels.sorting import dense_ranks, mark_ranks, rank_among, rising_order, scratch
+from pipeline.engines.native.modules.measure_colocalization import in_image, in_objects
+from pipeline.engines.native.numpy1.line_fit import slope
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.numpy1 import ask

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -15,8 +17,8 @@ import pytest
 
 from pipeline.engines import open_engine
 from pipeline.engines.native import engine as native_engine
+from pipeline.engines.native import modules
 from pipeline.engines.native.engine import last_uses
-from pipeline.engines.native.registry import MODULES
 from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.synthetic import CHANNELS, blobs, with_neutral_illumination
@@ -38,10 +40,34 @@ def disabled(text: str, *modules: str) -> str:
 LIGHT = disabled(ANALYSIS, "MeasureTexture", "MeasureGranularity", "MeasureColocalization")
 
 
-def test_every_registered_module_has_a_file_that_compiles_settings():
-    for file, revisions in MODULES.values():
-        assert (ROOT / f"pipeline/engines/native/{file}.py").is_file()
-        assert revisions
+def test_every_file_of_a_module_has_what_is_asked_of_it():
+    names = [found.name for found in pkgutil.iter_modules(modules.__path__)]
+    assert len(names) == 14
+    for name in names:
+        module = importlib.import_module(f"{modules.__name__}.{name}")
+        assert module.REVISIONS
+        assert callable(module.compile)
+
+
+def test_a_module_is_added_by_the_one_file_that_the_docs_show(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "extending.md").read_text()
+    (tmp_path / "count_bright_pixels.py").write_text(
+        re.search(r"```python\n(# pipeline/engines/native.*?)```", page, re.S)[1]
+    )
+    monkeypatch.setattr(modules, "__path__", [*modules.__path__, str(tmp_path)])
+    title = ANALYSIS[: ANALYSIS.index("ModuleCount")]
+    text = (
+        f"{title}ModuleCount:1\nHasImagePlaneDetails:False\n\nCountBrightPixels:[module_num:1|svn_version:'Unknown'|"
+        "variable_revision_number:1|show_window:False|notes:[]|batch_state:array([], dtype=uint8)|enabled:True|"
+        "wants_pause:False]\n    Select the image:DNA\n    Bright from:{}\n"
+    )
+    image = np.array([[0, 0.25], [0.5, 1]], np.float32)
+    with open_engine("native", text.format("0.5")) as engine:
+        assert engine.inputs == ("DNA",)
+        assert engine.measure({"DNA": image}).image["BrightPixels_DNA"] == 2
+    with open_engine("native", text.format("-3")) as engine:
+        assert "minimum of 0" in engine.notes[0]
+        assert engine.measure({"DNA": image}).image["BrightPixels_DNA"] == 1
 
 
 @pytest.mark.parametrize("screen", sorted(path.parent.name for path in SCREENS.glob("*/analysis.cppipe")))

@@ -9,13 +9,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage.morphology import disk, reconstruction
 
-from pipeline.engines.native._spectrum import (
+from pipeline.engines.native.kernels.spectrum import (
     LANES,
     component_tree,
     float32_sums,
     reconstructions,
 )
-from pipeline.engines.native.granularity import Spans, bilinear, granularity, lowest_in_disk, room_for_rows
+from pipeline.engines.native.modules.measure_granularity import (
+    Spans,
+    bilinear,
+    granularity,
+    lowest_in_disk,
+    room_for_rows,
+)
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (

@@ -11,10 +11,15 @@ import skimage.filters
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native import smoothing
 from pipeline.engines.native.across import illumination_functions
-from pipeline.engines.native.apply_illumination import correct
-from pipeline.engines.native.calculate_illumination import block_minima, disk_median, rescaled, smooth_blocks
+from pipeline.engines.native.kernels import smoothing
+from pipeline.engines.native.modules.correct_illumination_apply import correct
+from pipeline.engines.native.modules.correct_illumination_calculate import (
+    block_minima,
+    disk_median,
+    rescaled,
+    smooth_blocks,
+)
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import _reference_images, images, shapes
 

@@ -8,7 +8,14 @@ import skimage.segmentation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.intensity import INTENSITY, LOCATION, Region, inner_edge, median_deviation, quantile
+from pipeline.engines.native.modules.measure_object_intensity import (
+    INTENSITY,
+    LOCATION,
+    Region,
+    inner_edge,
+    median_deviation,
+    quantile,
+)
 from pipeline.engines.native.workspace import Objects, Workspace
 from tests.engines.native.sites import (
     assert_same_as_cellprofiler,

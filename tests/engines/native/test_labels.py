@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.engines.native import labels
+from pipeline.engines.native.kernels import labels
 from pipeline.engines.native.workspace import Objects, pixels_by_label
 from tests.engines.native.numpy1 import ask
 from tests.engines.native.sites import label_images, shapes

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.engines.native import labels
-from pipeline.engines.native.neighbors import (
+from pipeline.engines.native.kernels import labels
+from pipeline.engines.native.modules.measure_object_neighbors import (
     ADJACENT,
     FEATURES,
     WITHIN,

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.engines import open_engine
 from pipeline.engines.limits import LIMITS, Limits
-from pipeline.engines.native import smoothing
+from pipeline.engines.native.kernels import smoothing
 from pipeline.engines.parity import compare, is_equal
 from pipeline.errors import CppipeError
 from tests.engines import cppipes

@@ -8,8 +8,8 @@ from centrosome.propagate import propagate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native import labels
-from pipeline.engines.native.radial_distribution import (
+from pipeline.engines.native.kernels import labels
+from pipeline.engines.native.modules.measure_object_intensity_distribution import (
     WEDGES,
     Geometry,
     Rings,
@@ -18,7 +18,7 @@ from pipeline.engines.native.radial_distribution import (
     distribution,
     sums_by_place,
 )
-from pipeline.engines.native.ties import last_maxima
+from pipeline.engines.native.numpy1.ties import last_maxima
 from pipeline.engines.native.workspace import Objects
 from pipeline.errors import CppipeError
 from tests.engines.native.sites import (

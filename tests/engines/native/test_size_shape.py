@@ -13,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.engines.native import zernike
-from pipeline.engines.native.circles import enclosing_circles
-from pipeline.engines.native.size_shape import FEATURES, MeasureSizeShape, inertia_tensor, orientation
+from pipeline.engines.native.kernels import zernike
+from pipeline.engines.native.kernels.circles import enclosing_circles
+from pipeline.engines.native.modules.measure_object_size_shape import (
+    FEATURES,
+    MeasureSizeShape,
+    inertia_tensor,
+    orientation,
+)
 from pipeline.engines.native.workspace import Objects
 from tests.engines.native.numpy1 import ask
 from tests.engines.native.sites import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.engines.native import smoothing
+from pipeline.engines.native.kernels import smoothing
 from tests.engines.native.numpy1 import ask
 
 SIGMAS = (3 / 0.6744 / 2, 50 / 2.35, 0.7)

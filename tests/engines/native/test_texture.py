@@ -9,9 +9,9 @@ import skimage.util
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native import flat_texture
-from pipeline.engines.native._haralick import DIRECTIONS, FEATURES
-from pipeline.engines.native.texture import grey_levels, texture_of_image, texture_of_objects
+from pipeline.engines.native.kernels import flat_texture
+from pipeline.engines.native.kernels.haralick import DIRECTIONS, FEATURES
+from pipeline.engines.native.modules.measure_texture import grey_levels, texture_of_image, texture_of_objects
 from pipeline.engines.native.workspace import Objects, Workspace
 from pipeline.engines.parity import equal_values
 from pipeline.errors import CppipeError

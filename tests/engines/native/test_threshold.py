@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.engines.native import sums, threshold
+from pipeline.engines.native import threshold
+from pipeline.engines.native.numpy1 import sums
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.threshold import Threshold
 from pipeline.engines.native.workspace import Workspace

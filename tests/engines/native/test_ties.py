@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.keys import sort_keys, sort_run, values_of
-from pipeline.engines.native.ties import LOW, first_minima, heap_sort, join, last_maxima, sort_around
+from pipeline.engines.native.kernels.keys import sort_keys, sort_run, values_of
+from pipeline.engines.native.numpy1.ties import LOW, first_minima, heap_sort, join, last_maxima, sort_around
 from tests.engines.native.numpy1 import ask
 
 

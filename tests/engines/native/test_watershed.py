@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.watershed import NEIGHBOURS, watershed
+from pipeline.engines.native.kernels.watershed import NEIGHBOURS, watershed
 from tests.engines.native.numpy1 import ask
 from tests.engines.native.sites import images, label_images, shapes
 

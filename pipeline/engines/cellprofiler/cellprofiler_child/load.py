@@ -13,6 +13,7 @@ from cellprofiler_core.pipeline import Pipeline
 from cellprofiler_core.setting import ValidationError
 from cellprofiler_core.setting.range import FloatRange, IntegerRange
 from cellprofiler_core.setting.subscriber import Subscriber
+from cellprofiler_core.setting.subscriber.list_subscriber import ListSubscriber
 from cellprofiler_core.setting.text import Directory, Filename, Pathname
 from cellprofiler_core.setting.text.alphanumeric.name import Name
 from cellprofiler_core.setting.text.number import Number
@@ -159,11 +160,23 @@ def _instantiate(title: str, one: dict[str, Any]) -> Module:
             f"{one['variable_revision']} ({type(error).__name__}: {error}). "
             "Open the pipeline in CellProfiler 4.2 and export it again."
         ) from error
+    _keep_the_files_order(module, [value for _, value in one["settings"]])
     module.show_window = False
     # It would write the skeleton's graph to disk, beside what it measures.
     if one["name"] == "MeasureObjectSkeleton":
         module.wants_objskeleton_graph.value = False
     return module
+
+
+def _keep_the_files_order(module: Module, saved: list[str]) -> None:
+    """Put names of images and objects in the order in which an old file has them, each in a setting of its own.
+
+    CellProfiler's upgrade to lists passes them through a `set`, so that their order, and with it the names and values
+    of columns of pairs, would hang on Python's hash seed.
+    """
+    for setting in module.settings():
+        if isinstance(setting, ListSubscriber) and all(name in saved for name in setting.value):
+            setting.value = ", ".join(sorted(setting.value, key=saved.index))
 
 
 def _refuse_what_cannot_run(title: str, module: Module) -> None:

@@ -44,7 +44,7 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     request, _ = wire.receive(requests)
     from . import standins  # noqa: F401  (before anything of CellProfiler)
     from .load import Refusal, load
-    from .site import measure, versions
+    from .site import Flagged, measure, versions
 
     try:
         loaded = load(request["modules"])
@@ -64,6 +64,8 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
 
         try:
             answer, arrays = measure(loaded, images, on_module)
+        except Flagged as flag:
+            answer, arrays = {"kind": "flagged", "module": at_work, "reason": str(flag)}, {}
         except Exception as error:
             answer, arrays = _failure(at_work, error), {}
         wire.send(replies, {"kind": "measured", **answer}, arrays)

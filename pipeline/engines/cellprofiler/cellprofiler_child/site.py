@@ -22,6 +22,10 @@ _SCALE = {"uint8": 255, "uint16": 65535}
 _GROUP = (GROUP_NUMBER, GROUP_INDEX, GROUP_LENGTH)
 
 
+class Flagged(Exception):
+    """The pipeline tells CellProfiler to skip this site."""
+
+
 def versions() -> str:
     others = ("numpy", "scipy", "scikit-image", "centrosome", "mahotas")
     return f"cellprofiler {version('cellprofiler')} ({', '.join(f'{name} {version(name)}' for name in others)})"
@@ -62,7 +66,7 @@ def measure(
         module.run(here)
         seconds[title] = time.process_time() - start
         if here.disposition != DISPOSITION_CONTINUE:
-            raise RuntimeError("the module flags this site as one to skip, as the pipeline tells it to")
+            raise Flagged("the module flags this site as one to skip, as the pipeline tells it to")
     on_module("")
 
     arrays: dict[str, np.ndarray] = {}

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.ties import first_minima
+from pipeline.engines.native.numpy1.ties import first_minima
 
 
 def enclosing_circles(hull: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from pipeline.engines.native.compiled import kernel, prefetch
-from pipeline.engines.native.keys import HALF, LOW, sort_keys
+from pipeline.engines.native.kernels.keys import HALF, LOW, sort_keys
 
 ONE, SEVEN, EIGHT = np.uint64(1), np.uint64(7), np.uint64(8)
 #: stands for a label where nothing is to be flooded

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel, prefetch
-from pipeline.engines.native.sorting import rising_order
-from pipeline.engines.native.sums import BUFFER
+from pipeline.engines.native.kernels.sorting import rising_order
+from pipeline.engines.native.numpy1.sums import BUFFER
 
 #: rounds computed together, so that one pixel's values fill one cache line
 LANES = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel, ones
-from pipeline.engines.native.keys import key_of
+from pipeline.engines.native.kernels.keys import key_of
 
 #: a radix of more bits has more places to write to than the cache has lines
 MOST_BITS = 11

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.engines.native import smoothing, sums
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.kernels import smoothing
+from pipeline.engines.native.numpy1 import sums
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({2})
 
 #: the part of the darkest pixels that rescaling leaves out (CellProfiler's ROBUST_FACTOR)
 ROBUST_FACTOR = 0.02

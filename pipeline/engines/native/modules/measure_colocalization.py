@@ -8,12 +8,16 @@ from itertools import combinations
 
 import numpy as np
 
-from pipeline.engines.native import lanes, sums
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.line_fit import exact_slope, slope
+from pipeline.engines.native.kernels import lanes
+from pipeline.engines.native.kernels.sorting import dense_ranks, mark_ranks, rank_among, scratch
+from pipeline.engines.native.numpy1 import sums
+from pipeline.engines.native.numpy1.line_fit import exact_slope, slope
 from pipeline.engines.native.registry import Settings
-from pipeline.engines.native.sorting import dense_ranks, mark_ranks, rank_among, scratch
 from pipeline.engines.native.workspace import Objects, Workspace, gather, runs_of
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({5, 6})
 
 WHERE = "Select where to measure correlation"
 THRESHOLD = "Set threshold as percentage of maximum intensity for the images"

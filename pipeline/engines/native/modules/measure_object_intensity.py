@@ -8,10 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.keys import key_of, sort_keys, sort_run, values_of
+from pipeline.engines.native.kernels.keys import key_of, sort_keys, sort_run, values_of
+from pipeline.engines.native.numpy1.ties import last_maxima
 from pipeline.engines.native.registry import Settings
-from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects, Workspace, gather, runs_of
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({4})
 
 INTENSITY = (
     "IntegratedIntensity",

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from pipeline.engines.native import libm
-from pipeline.engines.native._haralick import FEATURES
-from pipeline.engines.native.products import WIDTH, dot
+from pipeline.engines.native.kernels.haralick import FEATURES
+from pipeline.engines.native.numpy1 import libm
+from pipeline.engines.native.numpy1.products import WIDTH, dot
 
 CORRELATION, VARIANCE, SUM_AVERAGE, INFORMATION = map(
     FEATURES.index, ("Correlation", "Variance", "SumAverage", "InfoMeas2")

@@ -10,6 +10,9 @@ from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
+#: of the settings in a pipeline file
+REVISIONS = frozenset({5})
+
 
 def compile(settings: Settings) -> ApplyIllumination:
     how = settings.texts("Select how the illumination function is applied")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.keys import HALF, LOW, sort_run
+from pipeline.engines.native.kernels.keys import HALF, LOW, sort_run
 
 #: ranges of up to 16 elements are sorted by insertion
 SMALL = 15

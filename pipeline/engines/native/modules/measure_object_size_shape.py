@@ -8,13 +8,16 @@ from math import atan2, pi, pow, sqrt
 import numpy as np
 from centrosome import cpmorphology
 
-from pipeline.engines.native import labels, zernike
-from pipeline.engines.native.circles import enclosing_circles
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.keys import sort_run
-from pipeline.engines.native.products import product
+from pipeline.engines.native.kernels import labels, zernike
+from pipeline.engines.native.kernels.circles import enclosing_circles
+from pipeline.engines.native.kernels.keys import sort_run
+from pipeline.engines.native.numpy1.products import product
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({3})
 
 FEATURES = (
     *("Extent", "EulerNumber", "EquivalentDiameter", "MajorAxisLength", "MinorAxisLength", "Center_X", "Center_Y"),

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.ndimage
 
-from pipeline.engines.native import sums
-from pipeline.engines.native._spectrum import (
+from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.kernels.spectrum import (
     LANES,
     component_tree,
     float32_sums,
     reconstructions,
     sums_in_objects,
 )
-from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.numpy1 import sums
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({4})
 
 SUBSAMPLING = "Subsampling factor for granularity measurements"
 BACKGROUND_SUBSAMPLING = "Subsampling factor for background reduction"

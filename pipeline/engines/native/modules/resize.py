@@ -8,9 +8,12 @@ import numpy as np
 from scipy import ndimage
 from skimage.transform import resize
 
+from pipeline.engines.native.kernels.smoothing import gaussian_weights
 from pipeline.engines.native.registry import Settings
-from pipeline.engines.native.smoothing import gaussian_weights
 from pipeline.engines.native.workspace import Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({4, 5})
 
 ORDERS = {"Nearest Neighbor": 0, "Bilinear": 1, "Bicubic": 3}
 BY_FACTOR = "Resize by a fraction or multiple of the original size"

@@ -10,12 +10,16 @@ import numpy as np
 from centrosome import cpmorphology
 from scipy import ndimage
 
-from pipeline.engines.native import labels, objects
+from pipeline.engines.native import objects
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.kernels import labels
+from pipeline.engines.native.kernels.watershed import watershed
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.threshold import Threshold
-from pipeline.engines.native.watershed import watershed
 from pipeline.engines.native.workspace import Objects, Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({14, 15})
 
 EIGHT_CONNECTED = np.ones((3, 3), bool)
 

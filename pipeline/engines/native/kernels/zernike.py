@@ -7,7 +7,7 @@ from math import comb, factorial
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.products import product
+from pipeline.engines.native.numpy1.products import product
 
 
 def indices(degree: int) -> list[tuple[int, int]]:

@@ -7,10 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline.engines.native import flat_texture
-from pipeline.engines.native._haralick import DIRECTIONS, FEATURES, N_LOG_N, image_haralick, object_haralick
+from pipeline.engines.native.kernels import flat_texture
+from pipeline.engines.native.kernels.haralick import DIRECTIONS, FEATURES, N_LOG_N, image_haralick, object_haralick
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace, gather
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({7})
 
 WHERE = "Measure whole images or objects?"
 GREY_LEVELS = "Enter how many gray levels to measure the texture at"

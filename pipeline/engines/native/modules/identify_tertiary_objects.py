@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.engines.native import labels, objects
+from pipeline.engines.native import objects
+from pipeline.engines.native.kernels import labels
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({3})
 
 
 def compile(settings: Settings) -> IdentifyTertiaryObjects:

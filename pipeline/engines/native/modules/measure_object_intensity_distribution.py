@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.numpy1.ties import last_maxima
 from pipeline.engines.native.registry import Settings
-from pipeline.engines.native.ties import last_maxima
 from pipeline.engines.native.workspace import Objects, Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({6})
 
 FEATURES = ("FracAtD", "MeanFrac", "RadialCV")
 WEDGES = 8

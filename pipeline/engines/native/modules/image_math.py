@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.libm import log2
+from pipeline.engines.native.numpy1.libm import log2
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({5})
 
 OF_ONE = ("None", "Invert", "Log transform (base 2)", "Log transform (legacy)")
 OF_MANY = ("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum")

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from pipeline.engines.native import labels, libm
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.primary import nearest_first
+from pipeline.engines.native.kernels import labels
+from pipeline.engines.native.modules.identify_primary_objects import nearest_first
+from pipeline.engines.native.numpy1 import libm
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
+
+#: of the settings in a pipeline file
+REVISIONS = frozenset({3})
 
 FEATURES = (
     "NumberOfNeighbors",

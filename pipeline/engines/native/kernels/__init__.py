@@ -1,0 +1,1 @@
+"""What modules compute with: compiled loops over pixels and objects, which know no settings."""
