@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from pipeline import __version__
 from pipeline.errors import PipelineError, Refused
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console()
+console = Console(markup=False, emoji=False)  # what a user named in brackets is text, as all here is
 
 ConfigFile = Annotated[Path, typer.Argument(help="The YAML file of the run.", show_default=False)]
 Plates = Annotated[str | None, typer.Option(help="Only these plates (or groups, e.g. primary), with commas.")]
@@ -404,4 +405,5 @@ def _run(config: Any, *, new_measuring: bool = False) -> int:
 
 
 def _complain(error: PipelineError) -> None:
-    Console(stderr=True).print(f"[bold red]{error.kind}[/]: {error}", highlight=False, soft_wrap=True)
+    text = Text.assemble((error.kind, "bold red"), f": {error}")
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
