@@ -170,6 +170,21 @@ def test_names_in_quotes_and_those_that_only_look_like_dates_are_what_they_are(w
     assert load_config(path).subset.plates == ("00123", "1e5", "2020-13-45", "no")
 
 
+def test_a_key_without_a_value_is_refused_as_that(write):
+    path = write()
+    path.write_text(path.read_text().replace("cppipe: analysis.cppipe", "cppipe:") + "subset:\n  wells:\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    for key in ("engine.cppipe", "subset.wells"):
+        assert f"{key}: there is no value behind it. Write one, or delete the line." in str(caught.value)
+
+
+def test_one_value_where_a_list_is_expected_is_refused_with_the_way_to_write_it(write):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(subset__plates="P1"))
+    assert "subset.plates: a list is expected (found 'P1'); write plates: [P1]" in str(caught.value)
+
+
 def test_numbers_with_leading_zeros_are_decimal(write):
     path = write()
     path.write_text(path.read_text().replace("1: DNA", "08: ER\n    010: DNA") + "subset: {sites: [010, 1_1]}\n")
