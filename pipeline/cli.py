@@ -111,7 +111,7 @@ def run(
     """
     execution: dict[str, Any] = {"execution.cluster": cluster, "execution.workers": workers, "engine.kind": engine}
     if results is not None:
-        execution["results.url"] = results if "://" in results else str(Path(results).absolute())
+        execution["results.url"] = _url(results)
     settings = _config(config, plates=plates, wells=wells, sites=sites, **execution)
     raise typer.Exit(_run(settings, new_measuring=new_measuring))
 
@@ -376,11 +376,15 @@ def _config(
     return load_config(path, **subset, **more)
 
 
+def _url(place: str) -> str:
+    """A folder by its whole path; "s3:/bucket" is no folder, and is refused where it is opened."""
+    return place if "://" in place or place.startswith("s3:") else str(Path(place).absolute())
+
+
 def _location(url: str, profile: str | None, endpoint: str | None) -> Any:
     from pipeline.storage import Location
 
-    where = url if "://" in url else str(Path(url).absolute())
-    return Location(url=where, profile=profile, endpoint=endpoint)
+    return Location(url=_url(url), profile=profile, endpoint=endpoint)
 
 
 def _open(results: str, profile: str | None, endpoint: str | None) -> Any:

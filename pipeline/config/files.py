@@ -134,11 +134,11 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
         if isinstance(value, str) and kind in (Path, Path | None):
             # A pipeline file that ships with a screen may be named as it lies there: cpjump1/analysis.cppipe.
             is_shipped = name == "cppipe" and not (folder / value).exists() and (SCREENS / value).is_file()
-            values[name] = SCREENS / value if is_shipped else (folder / value).absolute()
+            values[name] = SCREENS / value if is_shipped else (folder / _from_home(value)).absolute()
         elif kind in (Location, Location | None) and isinstance(value, str | dict):
             place = {"url": value} if isinstance(value, str) else dict(value)
-            if isinstance(url := place.get("url"), str) and "://" not in url:
-                place["url"] = str((folder / url).absolute())
+            if isinstance(url := place.get("url"), str) and "://" not in url and not url.startswith("s3:"):
+                place["url"] = str((folder / _from_home(url)).absolute())
             values[name] = place
         elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Screen:
             values[name] = _with_paths(kind, value, folder) if value is not None else value
@@ -147,6 +147,11 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
         elif name == "perturbations" and isinstance(value, list):
             values[name] = [_with_paths(PerturbationTable, item, folder) for item in value]
     return values
+
+
+def _from_home(path: str) -> Path:
+    """`~/data` as a shell has it, which would else be a folder called ~ beside the file."""
+    return Path(path).expanduser() if path == "~" or path.startswith("~/") else Path(path)
 
 
 def _explain(model: type[BaseModel], item: Any, path: Path, screen: Path | None = None) -> str:

@@ -65,6 +65,12 @@ def test_names_in_brackets_are_said_as_they_are(config_file: Path) -> None:
     assert "'[bold]/[/x].yaml' is neither a screen" in answer.stderr
 
 
+def test_results_in_s3_with_one_slash_are_not_written_to_a_folder_here(config_file: Path) -> None:
+    for answer in (call("run", str(config_file), "--results", "s3:/bucket/x"), call("status", "s3:/bucket/x")):
+        assert answer.returncode == 2
+        assert "'s3:/bucket/x' names no bucket; write s3://bucket/prefix" in answer.stderr
+
+
 def test_a_plan_is_shown_and_nothing_is_written(config_file: Path, tmp_path: Path) -> None:
     answer = call("plan", "--show", str(config_file))
     assert answer.returncode == 0, answer.stderr
