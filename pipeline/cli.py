@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from pipeline import __version__
 from pipeline.errors import PipelineError, Refused
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console()
+console = Console(markup=False, emoji=False)  # what a user named in brackets is text, as all here is
 
 ConfigFile = Annotated[Path, typer.Argument(help="The YAML file of the run.", show_default=False)]
 Plates = Annotated[str | None, typer.Option(help="Only these plates (or groups, e.g. primary), with commas.")]
@@ -110,7 +111,7 @@ def run(
     """
     execution: dict[str, Any] = {"execution.cluster": cluster, "execution.workers": workers, "engine.kind": engine}
     if results is not None:
-        execution["results.url"] = results if "://" in results else str(Path(results).absolute())
+        execution["results.url"] = _url(results)
     settings = _config(config, plates=plates, wells=wells, sites=sites, **execution)
     raise typer.Exit(_run(settings, new_measuring=new_measuring))
 
@@ -406,11 +407,15 @@ def _config(
     return load_config(path, **subset, **more)
 
 
+def _url(place: str) -> str:
+    """A folder by its whole path; "s3:/bucket" is no folder, and is refused where it is opened."""
+    return place if "://" in place or place.startswith("s3:") else str(Path(place).absolute())
+
+
 def _location(url: str, profile: str | None, endpoint: str | None) -> Any:
     from pipeline.storage import Location
 
-    where = url if "://" in url else str(Path(url).absolute())
-    return Location(url=where, profile=profile, endpoint=endpoint)
+    return Location(url=_url(url), profile=profile, endpoint=endpoint)
 
 
 def _open(results: str, profile: str | None, endpoint: str | None) -> Any:
@@ -435,4 +440,5 @@ def _run(config: Any, *, new_measuring: bool = False) -> int:
 
 
 def _complain(error: PipelineError) -> None:
-    Console(stderr=True).print(f"[bold red]{error.kind}[/]: {error}", highlight=False, soft_wrap=True)
+    text = Text.assemble((error.kind, "bold red"), f": {error}")
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)

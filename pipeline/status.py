@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import cells
 from pipeline.results import ledger
@@ -68,11 +69,9 @@ def show_status(run: Run, console: Console, *, every_well: bool = False) -> None
         )
     wrong = wells[wells["why"] != ""]
     for well in wrong.itertuples() if every_well else wrong.head(20).itertuples():
-        console.print(
-            f"[bold]{well.Metadata_Batch}/{well.Metadata_Plate} {well.Metadata_Well}[/] {well.state}: {well.why}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        where = f"{well.Metadata_Batch}/{well.Metadata_Plate} {well.Metadata_Well}"
+        text = Text.assemble((where, "bold"), f" {well.state}: {well.why}")
+        console.print(text, highlight=False, soft_wrap=True)
     if len(wrong) > 20 and not every_well:
         console.print(f"... and {len(wrong) - 20} more; --wells lists them all")
 

@@ -93,6 +93,8 @@ def _address(endpoint: str) -> str:
             "endpoint: credentials do not belong into an address (they would be copied into the results). Take out "
             "what stands before the @, and name a profile of the AWS configuration in `profile`."
         )
+    if not endpoint:
+        raise ConfigError("endpoint: there is no address behind it; write http://host:port, or delete the line for AWS")
     if "://" not in endpoint:
         raise ConfigError(
             f"endpoint: {endpoint!r} does not say how to speak to the server; write http://{endpoint}, or "

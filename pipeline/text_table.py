@@ -13,7 +13,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 import pyarrow as pa
@@ -64,17 +64,24 @@ def read_text_table(data: bytes, name: str) -> pd.DataFrame:
         if any(fields[len(header) :]):
             raise _unreadable(
                 name,
-                f"line {line} has {len(fields)} fields where the header has {len(header)} ({', '.join(header)}), "
+                f"line {line} has {len(fields)} fields where the header has {len(header)} ({some_columns(header)}), "
                 f"separated by {_NAMES[separator]}. Name each column in the header, and put a "
                 "value that holds the separator in quotes",
             )
         if any(fields) and not (fields[0].startswith("#") and not any(fields[1:])):
             kept.append((line, [*fields, *[""] * len(header)][: len(header)]))
     if not kept:
-        raise _unreadable(name, f"there is no row below its header ({', '.join(header)})")
+        raise _unreadable(name, f"there is no row below its header ({some_columns(header)})")
     index = pd.Index([line for line, _ in kept])
     table = pd.DataFrame([fields for _, fields in kept], index=index, dtype="str")
     return _named_once(table, header, name)
+
+
+def some_columns(names: Iterable[str], most: int = 10) -> str:
+    """The names of columns in a message: the first ones, and how many there are beside them."""
+    names = list(names)
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
@@ -169,7 +176,7 @@ def _of_parquet(data: bytes, name: str) -> pd.DataFrame:
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(name, f"it is damaged parquet ({error}). Copy it again") from None
     if not table.num_rows:
-        raise _unreadable(name, f"it holds no rows, only the columns {', '.join(table.column_names)}")
+        raise _unreadable(name, f"it holds no rows, only the columns {some_columns(table.column_names)}")
     columns = {column: [_as_text(value) for value in table[column].to_pylist()] for column in table.column_names}
     return pd.DataFrame(columns, index=pd.RangeIndex(1, table.num_rows + 1), dtype="str")
 

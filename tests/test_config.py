@@ -88,6 +88,23 @@ def test_paths_are_relative_to_the_file_that_names_them(write, tmp_path, monkeyp
     assert config.screen.perturbations[0].table == tmp_path / "compounds.tsv"
 
 
+def test_a_path_may_begin_at_the_home_folder(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = load_config(write(results="~/results", engine__cppipe="~/mine.cppipe"))
+    assert config.results.url == str(tmp_path / "home" / "results")
+    assert config.engine.cppipe == tmp_path / "home" / "mine.cppipe"
+
+
+def test_a_place_in_s3_with_one_slash_is_no_folder_here(write):
+    with pytest.raises(ConfigError, match=r"'s3:/bucket/results' names no bucket; write s3://bucket/prefix"):
+        load_config(write(results="s3:/bucket/results"))
+
+
+def test_an_endpoint_that_is_left_empty_is_refused(write):
+    with pytest.raises(ConfigError, match="endpoint: there is no address behind it"):
+        load_config(write(results={"url": "s3://bucket/results", "endpoint": ""}))
+
+
 def test_a_place_in_s3_stays_as_it_is_written(write):
     config = load_config(write(images="s3://bucket/prefix", results={"url": "s3://other/x", "endpoint": "http://h:1"}))
     assert config.images.url == "s3://bucket/prefix"
@@ -168,6 +185,21 @@ def test_names_in_quotes_and_those_that_only_look_like_dates_are_what_they_are(w
     path = write()
     path.write_text(path.read_text() + 'subset: {plates: ["00123", 1e5, 2020-13-45, "no"]}\n')
     assert load_config(path).subset.plates == ("00123", "1e5", "2020-13-45", "no")
+
+
+def test_a_key_without_a_value_is_refused_as_that(write):
+    path = write()
+    path.write_text(path.read_text().replace("cppipe: analysis.cppipe", "cppipe:") + "subset:\n  wells:\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    for key in ("engine.cppipe", "subset.wells"):
+        assert f"{key}: there is no value behind it. Write one, or delete the line." in str(caught.value)
+
+
+def test_one_value_where_a_list_is_expected_is_refused_with_the_way_to_write_it(write):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(subset__plates="P1"))
+    assert "subset.plates: a list is expected (found 'P1'); write plates: [P1]" in str(caught.value)
 
 
 def test_numbers_with_leading_zeros_are_decimal(write):

@@ -104,8 +104,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as text: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read as text: {error}. Save it as UTF-8.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
@@ -132,11 +134,11 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
         if isinstance(value, str) and kind in (Path, Path | None):
             # A pipeline file that ships with a screen may be named as it lies there: cpjump1/analysis.cppipe.
             is_shipped = name == "cppipe" and not (folder / value).exists() and (SCREENS / value).is_file()
-            values[name] = SCREENS / value if is_shipped else (folder / value).absolute()
+            values[name] = SCREENS / value if is_shipped else (folder / _from_home(value)).absolute()
         elif kind in (Location, Location | None) and isinstance(value, str | dict):
             place = {"url": value} if isinstance(value, str) else dict(value)
-            if isinstance(url := place.get("url"), str) and "://" not in url:
-                place["url"] = str((folder / url).absolute())
+            if isinstance(url := place.get("url"), str) and "://" not in url and not url.startswith("s3:"):
+                place["url"] = str((folder / _from_home(url)).absolute())
             values[name] = place
         elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Screen:
             values[name] = _with_paths(kind, value, folder) if value is not None else value
@@ -147,13 +149,22 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
     return values
 
 
+def _from_home(path: str) -> Path:
+    """`~/data` as a shell has it, which would else be a folder called ~ beside the file."""
+    return Path(path).expanduser() if path == "~" or path.startswith("~/") else Path(path)
+
+
 def _explain(model: type[BaseModel], item: Any, path: Path, screen: Path | None = None) -> str:
     """One complaint of pydantic's, in our words. `path`: the file; `screen`: that of its screen, where it has one."""
     where = [str(part) for part in item["loc"]]
     is_text = item["type"] in ("string_type", "path_type") or item.get("ctx", {}).get("class_name") in _TEXTS
+    if item["input"] is None and not is_text:
+        return f"  {'.'.join(where)}: {_NOTHING}"
     if is_text and isinstance(value := item["input"], bool | int | float | datetime.date | None):
         in_screen = screen is not None and where[0] == "screen"
         text = _as_written(screen, where[1:], value) if screen and in_screen else _as_written(path, where, value)
+        if not text:
+            return f"  {'.'.join(where)}: {_NOTHING}"
         kind = "the number " if type(value) in (int, float) else "the date " if isinstance(value, datetime.date) else ""
         return f'  {".".join(where)}: YAML reads {text} as {kind}{value}; write it in quotes: "{text}"'
     if item["type"] == "extra_forbidden":
@@ -165,16 +176,24 @@ def _explain(model: type[BaseModel], item: Any, path: Path, screen: Path | None 
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else f" Valid keys: {', '.join(valid)}." if valid else ""
         return f"  {'.'.join(where)}: unknown key.{hint}"
+    if item["type"] == "tuple_type":
+        one = f"table: {item['input']}" if where[-1] == "perturbations" else item["input"]
+        example = f"; write {where[-1]}: [{one}]" if isinstance(item["input"], str) else ""
+        return f"  {'.'.join(where)}: a list is expected (found {item['input']!r}){example}"
     found = "" if item["type"] == "missing" else f" (found {item['input']!r})"
     return f"  {'.'.join(where)}: {item['msg']}{found}"
 
 
+_NOTHING = "there is no value behind it. Write one, or delete the line."
 #: sections that may be given as a text: a URL, the name of a screen
 _TEXTS = ("Location", "Screen")
 
 
 def _as_written(path: Path, where: Sequence[str], value: Any) -> str:
-    """The text that YAML read as this value, at this place in a file; the value itself where it is from elsewhere."""
+    """The text that YAML read as this value, at this place in a file; the value itself where it is from elsewhere.
+
+    "" where nothing is written there.
+    """
     node = yaml.compose(path.read_text(encoding="utf-8"), _OnceEach)
     for i, part in enumerate(where):
         if isinstance(node, yaml.MappingNode):
@@ -185,6 +204,8 @@ def _as_written(path: Path, where: Sequence[str], value: Any) -> str:
         elif isinstance(node, yaml.SequenceNode):
             node = node.value[int(part)] if part.isdecimal() and int(part) < len(node.value) else None
     text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    if value is None and isinstance(node, yaml.ScalarNode) and not text:
+        return ""
     return text if text and yaml.load(text, _OnceEach) == value else str(value)
 
 

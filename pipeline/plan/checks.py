@@ -74,7 +74,7 @@ def check_plates(named: Iterable[Plate], imaged: Iterable[Plate]) -> Iterator[Fi
     """Plates that only the plates table, or only the listing, knows."""
     named, imaged = list(named), list(imaged)
     for plate in sorted(set(named) - set(imaged)):
-        elsewhere = sorted(other.batch for other in imaged if other.plate == plate.plate)
+        elsewhere = sorted(other.batch or "no batch folder" for other in imaged if other.plate == plate.plate)
         alike = sorted(str(other) for other in imaged if _plain(other) == _plain(plate))
         hint = f"; there are images of a plate of this name in {', '.join(elsewhere)}" if elsewhere else ""
         hint = hint or (f"; there are images of {', '.join(alike)}" if alike else "")
@@ -82,6 +82,11 @@ def check_plates(named: Iterable[Plate], imaged: Iterable[Plate]) -> Iterator[Fi
         yield Finding("plate_not_imaged", *plate, what)
     for plate in sorted(set(imaged) - set(named)):
         what = f"There are images of {plate}, which the plates table does not name: the plate is left out."
+        if not plate.batch:
+            what = (
+                f"There are images of {plate.plate} in no batch folder: the plate is left out. Set `batch` in the "
+                "screen, or point `images` one folder higher."
+            )
         yield Finding("plate_not_in_table", *plate, what)
 
 
@@ -102,6 +107,10 @@ def check_files(plates: pd.DataFrame, sites: pd.DataFrame, known: Iterable[Plate
     images = _keys(images, ["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "Metadata_Site"])
     yield from _shared_images(images[images["key"].isin(shared)])
     functions = _keys(plates, ["Metadata_Batch", "Metadata_Plate"])
+    for (batch, plate, key), own in functions.groupby(["Metadata_Batch", "Metadata_Plate", "key"], sort=False):
+        if len(own) > 1:
+            what = f"{batch}/{plate}: {key} is named as {' and '.join(own['name'])}."
+            yield Finding("same_file", str(batch), str(plate), what, file=str(key))
     for (key, name), own in functions.groupby(["key", "name"], sort=False):
         if len(own) > 1:
             owners = _plates(own)

@@ -31,13 +31,15 @@ REQUESTS = 16
 
 _PLATE_FOLDER = re.compile(r"(?P<plate>.+)__[0-9].*-Measurement ?[0-9]+")
 #: beside or below the images of a gallery, and never images; a workspace holds millions of objects
-_NO_IMAGES = {"workspace", "workspace_dl", "illum", "Images"}
+_NO_IMAGES = {"workspace", "workspace_dl", "illum", "Images", "__MACOSX"}
 
 _IMAGE_FILE = (
     r"^r(?P<row>[0-9]{1,3})c(?P<column>[0-9]{1,3})f(?P<site>[0-9]{1,4})p(?P<plane>[0-9]{1,3})"
     r"-ch(?P<channel>[0-9]{1,2})sk[0-9]{1,4}fk[0-9]{1,4}fl[0-9]{1,4}\.tiff?$"
 )
 _NUMBERS = ("row", "column", "site", "plane", "channel")
+#: what file managers leave in every folder: .DS_Store, ._<name> and other hidden files, Thumbs.db
+_LITTER = re.compile(r"\..*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 #: the microscope's own index of the folder
 _INDEX = re.compile(r"Index\..*|.*\.(xml|txt)")
 
@@ -93,7 +95,7 @@ def find(storage: Storage, screen: Screen) -> dict[Plate, list[PlateFolder]]:
                     if match := _PLATE_FOLDER.fullmatch(name):
                         plate = Plate(_batch(prefix, screen.batch), match["plate"])
                         found.setdefault(plate, []).append(PlateFolder(*plate, f"{prefix}{name}/Images/"))
-                    elif name not in _NO_IMAGES:
+                    elif name not in _NO_IMAGES and not name.startswith("."):  # .snapshot, .Trashes: copies of all
                         level.append(f"{prefix}{name}/")
     return found
 
@@ -178,6 +180,7 @@ def images_of(folder: PlateFolder, files: pd.DataFrame, screen: Screen) -> tuple
     findings: list[Finding] = []
     parsed = parse_names(files["name"])
     rest = files.drop(parsed.index)
+    rest = rest[~is_litter(rest["name"])]
     extra = rest[~rest["name"].map(lambda name: _INDEX.fullmatch(name) is not None)]
     if len(extra):
         what = f"{plate}: {some_names(extra['name'])} in {folder.prefix} are named like no image of a well: left out."
@@ -256,7 +259,9 @@ def list_illumination(
             columns |= {f"Key_{name}": entry.key, f"Size_{name}": entry.size, f"ETag_{name}": entry.etag}
         else:
             lacking.append(name)
-    elsewhere = [entry.key for entry in storage.entries(batch) if entry.key not in found] if lacking else []
+    # Where else people put them: beside the batches.
+    places = dict.fromkeys([batch, "illum/", "images/illum/"]) if lacking else {}
+    elsewhere = [entry.key for place in places for entry in storage.entries(place) if entry.key not in found]
     findings = []
     for name in lacking:
         near = [key for key in found if key.lower().endswith(f"{name}.npy".lower())]
@@ -267,7 +272,19 @@ def list_illumination(
                 f"{own}{folder.plate}_{name}.npy."
             )
             findings.append(Finding("illumination_unused", *folder.where, what, file=near[0]))
+    others = [key for key in found if key.endswith(".npy") and key not in columns.values()]
+    if lacking and others and not findings:
+        what = (
+            f"{folder.where}: {some_names(pd.Series(others))} are named like no illumination function and not used. "
+            f"Its {lacking[0]} is looked for in {own}{folder.plate}_{lacking[0]}.npy."
+        )
+        findings.append(Finding("illumination_unused", *folder.where, what, file=others[0]))
     return columns, findings
+
+
+def is_litter(names: pd.Series) -> pd.Series:
+    """Which names are of files that are nobody's images, and not worth a word."""
+    return pd.Series([_LITTER.fullmatch(name) is not None for name in names], index=names.index, dtype=bool)
 
 
 def some_names(names: pd.Series, most: int = 3) -> str:

@@ -21,10 +21,18 @@ import pandas as pd
 from pipeline.config import Screen
 from pipeline.errors import ConfigError, StorageError
 from pipeline.plan.checks import Finding
-from pipeline.plan.gallery import REQUESTS, Listed, PlateFolder, list_files, list_illumination, some_names
+from pipeline.plan.gallery import (
+    REQUESTS,
+    Listed,
+    PlateFolder,
+    is_litter,
+    list_files,
+    list_illumination,
+    some_names,
+)
 from pipeline.screen import Plate, name_fault, plate_size, well_name, well_position
 from pipeline.storage import Storage
-from pipeline.text_table import read_text_table
+from pipeline.text_table import read_text_table, some_columns
 
 LOOKED_FOR = "workspace/load_data_csv/<batch>/<plate>/load_data.csv"
 
@@ -33,8 +41,12 @@ FILES = ("load_data.csv", "load_data.csv.gz", "load_data.parquet")
 #: other tables of the same kind, e.g. load_data_with_illum.csv
 _OTHER_FILE = re.compile(r"load_?data\w*\.(csv|csv\.gz|parquet)", re.IGNORECASE)
 
+_FILE_COLUMN = re.compile(r"(?:URL|FileName)_(.+)")
 #: whole, or as pandas writes whole numbers beside missing ones
 _SITE = re.compile(r"(0*[1-9][0-9]{0,8})(?:\.0*)?")
+
+#: how programs that write tables from Python and R put a missing value, where a path is expected
+_MISSING = ("nan", "NaN", "None", "null", "NA", "<NA>")
 
 #: objects of one folder that are looked through for the images a table names
 _LOOKED_THROUGH = 100_000
@@ -42,14 +54,14 @@ _LOOKED_THROUGH = 100_000
 
 def find(storage: Storage, screen: Screen) -> dict[Plate, list[str]]:
     """Plate -> keys of the files in its folder."""
-    batches = storage.folders(ROOT)
+    batches = [batch for batch in storage.folders(ROOT) if not batch.startswith(".")]  # .ipynb_checkpoints
     with ThreadPoolExecutor(REQUESTS) as pool:
         below = list(pool.map(lambda batch: storage.folders(f"{ROOT}{batch}/"), batches))
         plates = [
             Plate(batch, plate)
             for batch, names in zip(batches, below, strict=True)
             for plate in names
-            if not plate.startswith(".")  # .ipynb_checkpoints
+            if not plate.startswith(".")
         ]
         files = list(pool.map(lambda plate: _files(storage, plate), plates))
     return dict(zip(plates, files, strict=True))
@@ -77,20 +89,19 @@ def choose_table(plate: Plate, keys: list[str]) -> tuple[str, list[Finding]]:
     raise ConfigError(f"{folder} has no load_data.csv: {has}. Give the plate's table that name.")
 
 
-def read_load_data(
-    storage: Storage, plate: Plate, key: str, screen: Screen
+def named_files(
+    table: pd.DataFrame, plate: Plate, key: str, screen: Screen
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """The table as it names the images: row, column, site, image, folder, name, one row an image; and the paths of the
+    """The images that the table names: row, column, site, image, folder, name, one row an image; and the paths of the
     illumination functions that it names.
 
     Raises `ConfigError` where columns, wells or paths cannot be used, naming the table.
     """
-    table = _read(storage, key)
     lacking = {"Metadata_Plate", "Metadata_Well", "Metadata_Site"} - set(table.columns)
     known = {name: paths for name in screen.image_names.values() if (paths := _paths(table, name, key)) is not None}
     if lacking or not known:
         wanted = ", ".join(sorted(lacking)) or f"URL_{next(iter(screen.image_names.values()))} or any other image's"
-        raise ConfigError(f"{key} has no column {wanted}. It has: {', '.join(table.columns)}.")
+        raise ConfigError(f"{key} has no column {wanted}. It has: {some_columns(table.columns)}.")
     if others := sorted(set(table["Metadata_Plate"]) - {plate.plate}):
         raise ConfigError(f"{key} lies in the folder of plate {plate.plate} and holds rows of {', '.join(others)}.")
     place = _places(table, key)
@@ -114,6 +125,20 @@ def read_load_data(
     return images, functions
 
 
+def _other_channels(plate: Plate, key: str, table: pd.DataFrame, screen: Screen) -> Iterator[Finding]:
+    """Images of the channel map for which the table has no columns, where it has some for others."""
+    named = dict.fromkeys(match[1] for column in table.columns if (match := _FILE_COLUMN.fullmatch(column)))
+    ours = [*screen.image_names.values(), *screen.illumination_names.values()]
+    lacking = [name for name in screen.image_names.values() if name not in named]
+    others = [name for name in named if name not in ours and not name.startswith("Illum")]
+    if lacking and others:
+        what = (
+            f"{plate}: {key} has no columns for {some_columns(lacking)}. It has some for {some_columns(others)}, which "
+            "the channel map does not name: left out. `image_name` in the screen says how images are called."
+        )
+        yield Finding("unknown_channel", *plate, what, file=key)
+
+
 def _read(storage: Storage, key: str) -> pd.DataFrame:
     try:
         data = storage.get(key)
@@ -135,7 +160,7 @@ def _places(table: pd.DataFrame, key: str) -> pd.DataFrame:
             if not _SITE.fullmatch(site):
                 raise ValueError(f"{site!r} is no number of a site; they are counted from 1")
         except ValueError as error:
-            raise ConfigError(f"{key}, line {line}: {error}") from None
+            raise ConfigError(f"{key}, line {line}: {error}.") from None
     place = pd.DataFrame(
         {
             "row": table["Metadata_Well"].map(lambda well: positions[well][0]),
@@ -158,11 +183,11 @@ def _paths(table: pd.DataFrame, image: str, key: str) -> pd.Series | None:
     """
     paths = None
     if {f"PathName_{image}", f"FileName_{image}"} <= set(table.columns):
-        folder = table[f"PathName_{image}"].str.replace("\\", "/", regex=False).str.rstrip("/")
-        name = table[f"FileName_{image}"].str.replace("\\", "/", regex=False)
+        folder = _given(table[f"PathName_{image}"]).str.replace("\\", "/", regex=False).str.rstrip("/")
+        name = _given(table[f"FileName_{image}"]).str.replace("\\", "/", regex=False)
         paths = (folder + "/" + name).where(name != "", "")
     if f"URL_{image}" in table:
-        urls = table[f"URL_{image}"].map(unquote)
+        urls = _given(table[f"URL_{image}"]).map(unquote)
         paths = urls if paths is None else urls.where(urls != "", paths)
     for line, path in paths[~paths.duplicated()].items() if paths is not None else []:
         for part in re.sub(r"^\w+:/+", "", path).split("/"):
@@ -173,29 +198,33 @@ def _paths(table: pd.DataFrame, image: str, key: str) -> pd.Series | None:
     return paths
 
 
+def _given(values: pd.Series) -> pd.Series:
+    return values.where(~values.isin(_MISSING), "")
+
+
 def images(storage: Storage, screen: Screen, plate: Plate, keys: list[str], wanted: str = "") -> Listed:
     """The images of one plate that its table names and the listing has.
 
     `wanted` is of no use here: the table itself names the folder.
     """
     key, findings = choose_table(plate, keys)
-    named, functions = read_load_data(storage, plate, key, screen)
+    table = _read(storage, key)
+    named, functions = named_files(table, plate, key, screen)
+    findings += _other_channels(plate, key, table, screen)
     prefixes = {
         str(folder): find_folder(storage, str(folder), names)
         for folder, names in named.groupby("folder", sort=False)["name"]
     }
     found = {folder: prefix for folder, prefix in prefixes.items() if prefix is not None}
     if not found:
-        raise ConfigError(
-            f"{key} names images in {named['folder'].iloc[0]}, and no end of that path is a folder below "
-            f"{storage.location} with any of them. Point `images` at the folder that holds `images` and `workspace`."
-        )
+        raise ConfigError(_nowhere(storage, key, named))
     named = named.assign(key=named["folder"].map(found).fillna("") + named["name"])
     files = pd.concat([list_files(storage, prefix) for prefix in sorted(set(found.values()))], ignore_index=True)
     files = files.drop_duplicates("key")
     listed = named.drop(columns="name").merge(files, on="key")
     findings += _not_there(plate, key, named, listed)
-    others = files[~files["key"].isin(listed["key"]) & files["name"].str.contains(r"\.tiff?$", regex=True)]
+    is_image = files["name"].str.contains(r"\.tiff?$", regex=True) & ~is_litter(files["name"])
+    others = files[~files["key"].isin(listed["key"]) & is_image]
     if len(others):
         what = f"{plate}: {some_names(others['name'])} are there and not in {key}: left out."
         findings.append(Finding("not_in_load_data", *plate, what, file=others["key"].iloc[0]))
@@ -204,6 +233,20 @@ def images(storage: Storage, screen: Screen, plate: Plate, keys: list[str], want
     usual, unused = list_illumination(storage, folder, names)
     illumination, missing = _illumination(storage, plate, key, functions)
     return Listed(folder, listed, usual | illumination, [*findings, *unused, *missing])
+
+
+def _nowhere(storage: Storage, key: str, named: pd.DataFrame) -> str:
+    """None of the files is where an end of their path leads to: in words, with what lies there instead."""
+    folder, name = named[["folder", "name"]].iloc[0]
+    if not folder:
+        return f"{key} names files without a folder, such as {name}. Fill its PathName columns."
+    prefixes = [prefix for prefix in _ends(folder) if prefix.count("/") > 1]
+    there = next((entry.key for prefix in prefixes for entry in islice(storage.entries(prefix), 1)), "")
+    remedy = f"There is {there}: are the files named otherwise?" if there else ""
+    return (
+        f"{key} names images in {folder}, such as {name}, and no end of that path is a folder below {storage.location} "
+        "with any of them. " + (remedy or "Point `images` at the folder that holds `images` and `workspace`.")
+    )
 
 
 def _not_there(plate: Plate, key: str, named: pd.DataFrame, listed: pd.DataFrame) -> Iterator[Finding]:
@@ -237,6 +280,10 @@ def _illumination(
             findings.append(Finding("illumination_unused", *plate, what))
             continue
         folder, _, name = path.rpartition("/")
+        if not name.lower().endswith(".npy"):
+            what = f"{plate}: {key} names {path} as {function}, which is no .npy file: it is not used."
+            findings.append(Finding("illumination_unused", *plate, what, file=path))
+            continue
         prefix = find_folder(storage, folder, pd.Series([name]))
         stat = None if prefix is None else storage.stat(prefix + name)
         if stat is None:
@@ -260,9 +307,7 @@ def find_folder(storage: Storage, path: str, names: pd.Series) -> str | None:
     It is one if any of these files lies in it. The first, the middle and the last are asked for; only where none of
     them is there, the folders are looked through.
     """
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    ends = [[*above, *parts[start:]] for start in range(len(parts)) for above in ([], ["images"])]
-    prefixes = ["/".join([*end, ""]) for end in ends] or [""]
+    prefixes = _ends(path)
     some = names.iloc[sorted({0, len(names) // 2, len(names) - 1})]
     for prefix in prefixes:
         if any(storage.stat(prefix + name) for name in some):
@@ -274,3 +319,10 @@ def find_folder(storage: Storage, path: str, names: pd.Series) -> str | None:
             if any(entry.key[len(prefix) :] in wanted for entry in entries):
                 return prefix
     return None
+
+
+def _ends(path: str) -> list[str]:
+    """All ends of a path as prefixes, the longest first, each with and without `images` before it."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    ends = [[*above, *parts[start:]] for start in range(len(parts)) for above in ([], ["images"])]
+    return ["/".join([*end, ""]) for end in ends] or [""]

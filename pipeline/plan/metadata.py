@@ -20,15 +20,15 @@ from pipeline.config import PerturbationTable, Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.checks import Finding
 from pipeline.screen import Plate, name_fault, plate_size, well_name, well_position
-from pipeline.text_table import read_text_table
+from pipeline.text_table import read_text_table, some_columns
 
 #: columns every wells table has, "" where a screen's tables have no such column
 ANNOTATION = ("broad_sample", "control_type", "pert_type", "pert_iname", "gene", "target_list")
 
-#: the column of a plate map that names the well, in any case; the first that is there
 #: endings of plate maps, in their folder
 MAP_SUFFIXES = (".txt", ".tsv", ".csv")
 
+#: the column of a plate map that names the well, in any case; the first that is there
 _WELL_COLUMNS = ("well_position", "metadata_well", "well")
 #: columns of one well, which the row of a plate cannot have
 _OF_WELLS = ("Well", "Row", "Column", "broad_sample")
@@ -57,13 +57,14 @@ def plates_table(screen: Screen) -> tuple[pd.DataFrame, list[Finding]]:
     for column in ("batch", "plate"):
         if column not in table:
             raise ConfigError(
-                f"{screen.plates}: each row needs a {column}. Columns: {', '.join(table.columns)}. A column of another "
-                f"name is given in the screen as `columns: {{{column}: {_alike(column, table) or '<its name>'}}}`."
+                f"{screen.plates}: each row needs a {column}. Columns: {some_columns(table.columns)}. A column of "
+                "another name is given in the screen as "
+                f"`columns: {{{column}: {_alike(column, table) or '<its name>'}}}`."
             )
     if unknown := [column for column in condition if column not in table]:
         raise ConfigError(
             f"{screen.plates} has no column {', '.join(unknown)}, of which the screen makes its conditions. It has: "
-            f"{', '.join(table.columns)}. Name the column (`columns: {{{unknown[0]}: "
+            f"{some_columns(table.columns)}. Name the column (`columns: {{{unknown[0]}: "
             f"{_alike(unknown[0], table) or '<its name>'}}}`) or change `condition`."
         )
     if of_wells := [column for column in _OF_WELLS if column in table]:
@@ -274,11 +275,11 @@ def read_plate_map(path: Path, key: str) -> pd.DataFrame:
 
     Columns of the map that are called Well, Row and Column give way to these.
     """
-    table = read_table(path)
+    table = in_our_case(read_table(path), (key, *ANNOTATION, "solvent"), f"{path}")
     named = [column for name in _WELL_COLUMNS for column in table.columns if column.lower() == name]
     if not named or key not in table:
         raise ConfigError(
-            f"{path} needs the columns well_position and {key}; it has {', '.join(table.columns)}. The column that "
+            f"{path} needs the columns well_position and {key}; it has {some_columns(table.columns)}. The column that "
             "names the sample is the `key` of its annotation table."
         )
     positions = {line: _position(name, f"{path}, line {line}") for line, name in table[named[0]].items()}
@@ -304,7 +305,7 @@ def _position(well: str, where: str) -> tuple[int, int]:
     try:
         return well_position(well)
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{where}: {error}.") from None
 
 
 def _is_another_well(name: str, position: tuple[int, int]) -> bool:
@@ -317,9 +318,10 @@ def _is_another_well(name: str, position: tuple[int, int]) -> bool:
 def read_annotation(table: PerturbationTable) -> pd.DataFrame:
     """One row a sample, by `broad_sample`, never ""."""
     values = rename(read_table(table.table), table.columns, str(table.table))
+    values = in_our_case(values, (table.key, *ANNOTATION), str(table.table))
     if table.key not in values:
         raise ConfigError(
-            f"{table.table} has no column {table.key}; it has {', '.join(values.columns)}. Set its `key`."
+            f"{table.table} has no column {table.key}; it has {some_columns(values.columns)}. Set its `key`."
         )
     values = rename(values, {"broad_sample": table.key}, str(table.table)).replace(dict.fromkeys(table.missing, ""))
     values["broad_sample"] = values["broad_sample"].where(values["broad_sample"] != "", table.negcon_name or "")
@@ -344,6 +346,22 @@ def rename(table: pd.DataFrame, columns: dict[str, str], where: str) -> pd.DataF
             raise ConfigError(f"{where} has no column {theirs!r}.{nearest(theirs, table)}")
     kept = table.drop(columns=[ours for ours in columns if ours in table and ours not in columns.values()])
     return kept.rename(columns={theirs: ours for ours, theirs in columns.items()})
+
+
+def in_our_case(table: pd.DataFrame, names: Collection[str], where: str) -> pd.DataFrame:
+    """With these names for columns that differ from them in case only: Control_Type would count for nothing.
+
+    A column that has the name itself comes first. Raises `ConfigError` where two others could be meant.
+    """
+    meant: dict[str, str] = {}
+    for name in names:
+        alike = [column for column in table.columns if column.lower() == name.lower()]
+        if name in alike or not alike:
+            continue
+        if len(alike) > 1:
+            raise ConfigError(f"{where} has the columns {' and '.join(alike)}. Call the one to take {name}.")
+        meant[alike[0]] = name
+    return table.rename(columns=meant)
 
 
 def plate_list(plates: pd.DataFrame) -> list[Plate]:
@@ -372,7 +390,7 @@ def _map_path(screen: Screen, name: str) -> Path:
             f"Plate map {name} is in {screen.platemaps} as {', '.join(path.name for path in found)}. Keep one of them."
         )
     if not found:
-        have = [path.name for path in sorted(screen.platemaps.glob("*")) if path.suffix in MAP_SUFFIXES]
+        have = [path.name for path in sorted(screen.platemaps.glob("[!.]*"))]
         raise ConfigError(
             f"Plate map {name} is not in {screen.platemaps}: there is no {names[0]}"
             f"{' (or .tsv, .csv)' if len(names) > 1 else ''}.{nearest(names[0], have)}"

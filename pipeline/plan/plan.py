@@ -96,6 +96,7 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
             f"There is no {source.LOOKED_FOR} below {config.images}. Check `images`; `sources` in the screen says "
             "whether image folders or load_data tables are looked for."
         )
+    known = {*found, *plate_list(table)}
     excluded = excluded_wells(config.subset.exclude, screen, table, found)
     before = set() if earlier is None else set(earlier[WELL].itertuples(index=False, name=None))
     chosen = choose_plates(config.subset.plates, screen, table, found)
@@ -142,7 +143,7 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
 
     findings += about_maps
     if screen.sources == "load_data":  # which can name anything; a folder holds each file once
-        findings += check_files(plates, sites, found)
+        findings += check_files(plates, sites, known)
     sites_of = dict(list(sites.groupby(KEYS, sort=False)))
     for key, own in wells.groupby(KEYS, sort=False):
         plate = Plate(*map(str, key))

@@ -76,8 +76,13 @@ def probe(storage: Storage, plate: Plate, images: pd.DataFrame) -> tuple[dict[st
 
 
 def _spread(keys: list[str], first: int) -> list[str]:
-    """Some keys from all over the plate; another one comes `first` for each channel."""
+    """Some keys from all over the plate; another one comes `first` for each channel.
+
+    Each is half a plate from the one before it: where a plate was imaged in two ways, two neighbours would agree.
+    """
     places = np.unique(np.linspace(0, len(keys) - 1, min(TRIED, len(keys))).astype(int))
+    half = (len(places) + 1) // 2
+    places = places[[place for i in range(half) for place in (i, i + half) if place < len(places)]]
     return [keys[place] for place in np.roll(places, -first)]
 
 

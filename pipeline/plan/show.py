@@ -17,7 +17,7 @@ SHOWN = 5
 
 def show(plan: Plan, condition: tuple[str, ...] = ("modality", "cell_type", "timepoint"), width: int = 140) -> str:
     """Per plate its condition, wells, sites, images and what is missing; then the findings, most serious first."""
-    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
     console.print(_plates(plan, condition))
     names = [name for name in plan.sites.columns if name.startswith("Key_")]
     images = int(plan.sites[names].notna().to_numpy().sum())
@@ -29,7 +29,7 @@ def show(plan: Plan, condition: tuple[str, ...] = ("modality", "cell_type", "tim
     for kind, findings in plan.findings.groupby("kind", sort=False):
         console.print(f"\n{KINDS[str(kind)]}: {len(findings):,}")
         for what in findings["what"].head(SHOWN):
-            console.print(f"  {what}", markup=False, soft_wrap=True)
+            console.print(f"  {what}", soft_wrap=True)
         if len(findings) > SHOWN:
             console.print(f"  ... and {len(findings) - SHOWN:,} more, in plan/findings.parquet")
     if plan.findings.empty:

@@ -27,7 +27,7 @@ from pipeline.simulate.s3_server import LocalS3
 from pipeline.simulate.screen import simulate, write_tables
 from pipeline.storage import Location, open_storage
 
-console = Console(file=sys.stdout)
+console = Console(file=sys.stdout, markup=False, emoji=False)
 
 #: engine -> the screen it gets through in some minutes on two cores
 DESIGN_OF = {"native": "native", "cellprofiler": "dry-run"}

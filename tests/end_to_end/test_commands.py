@@ -56,6 +56,21 @@ def test_a_misspelt_key_is_refused_with_the_nearest_name(config_file: Path) -> N
     assert "Did you mean 'illumination'?" in answer.stderr
 
 
+def test_names_in_brackets_are_said_as_they_are(config_file: Path) -> None:
+    """Not taken for the marks of a terminal's colours, which would vanish, or end the program."""
+    values = yaml.safe_load(config_file.read_text())
+    config_file.write_text(yaml.safe_dump(values | {"screen": "[bold]/[/x].yaml"}))
+    answer = call("run", str(config_file))
+    assert answer.returncode == 2
+    assert "'[bold]/[/x].yaml' is neither a screen" in answer.stderr
+
+
+def test_results_in_s3_with_one_slash_are_not_written_to_a_folder_here(config_file: Path) -> None:
+    for answer in (call("run", str(config_file), "--results", "s3:/bucket/x"), call("status", "s3:/bucket/x")):
+        assert answer.returncode == 2
+        assert "'s3:/bucket/x' names no bucket; write s3://bucket/prefix" in answer.stderr
+
+
 def test_a_plan_is_shown_and_nothing_is_written(config_file: Path, tmp_path: Path) -> None:
     answer = call("plan", "--show", str(config_file))
     assert answer.returncode == 0, answer.stderr

@@ -291,3 +291,50 @@ def test_nothing_below_the_url_is_refused_with_what_was_looked_for(screen):
     screen.images.mkdir()
     with pytest.raises(ConfigError, match="There is no image folder <plate>__<time>-Measurement<n>/Images below"):
         make_plan(screen.config())
+
+
+def test_what_file_managers_leave_among_the_images_is_not_worth_a_word(screen):
+    place = screen.plate("P1")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", f"._{image_name('A01', 1, 1)}"):
+        (place / name).write_bytes(b"\0\0\0\1Bud1")
+    assert make_plan(screen.config()).findings.empty
+
+
+@pytest.mark.parametrize("copy", [".snapshot/daily", "__MACOSX"])
+def test_hidden_copies_of_the_images_are_no_second_imaging_of_a_plate(screen, copy):
+    place = screen.plate("P1")
+    hidden = screen.images / copy / place.relative_to(screen.images)
+    hidden.mkdir(parents=True)
+    (hidden / image_name("A01", 1, 1)).write_bytes(b"")
+    plan = make_plan(screen.config())
+    assert plan.findings.empty
+    assert len(plan.sites) == 4
+
+
+def test_functions_in_a_folder_beside_the_batches_are_found_and_not_used(screen, kinds):
+    screen.plate("P1")
+    file = screen.images / "illum" / "B1" / "P1" / "P1_IllumDNA.npy"
+    file.parent.mkdir(parents=True)
+    np.save(file, np.ones((6, 8)))
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["illumination_unused"]
+    assert plan.findings["file"][0] == "illum/B1/P1/P1_IllumDNA.npy"
+
+
+def test_functions_of_a_plate_that_are_named_in_another_way_are_found_and_not_used(screen, kinds):
+    screen.plate("P1")
+    folder = screen.images / "images" / "B1" / "illum" / "P1"
+    folder.mkdir(parents=True)
+    for stain in ("DNA", "Mito"):
+        np.save(folder / f"P1_{stain}Illum.npy", np.ones((6, 8)))
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["illumination_unused"]
+    assert "P1_DNAIllum.npy, " in plan.findings["what"][0]
+    assert "IllumMito is looked for in images/B1/illum/P1/P1_IllumMito.npy" in plan.findings["what"][0]
+
+
+def test_plates_in_no_batch_folder_that_the_table_has_in_one_are_refused_with_the_way_out(screen):
+    place = screen.plate("P1")
+    screen.metadata("batch,plate,plate_map_name\nB1,P1,map\n", "well_position broad_sample\nA01 drug\n")
+    with pytest.raises(ConfigError, match=r"images of P1 in no batch folder: .* Set `batch` in the screen, or point"):
+        make_plan(screen.config(images=str(place.parents[1])))

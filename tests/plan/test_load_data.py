@@ -409,3 +409,83 @@ def test_the_gallery_s_functions_are_found_beside_images_of_any_name_in_a_batch_
     place.rmdir()
     put(table("P1", str(place.parent), "URL"), batch="P1_pilot")
     assert make_plan(screen.config()).plates["Key_IllumDNA"].tolist() == ["images/P1_pilot/illum/P1/P1_IllumDNA.npy"]
+
+
+def test_a_plate_alone_that_is_given_another_plate_s_files_is_found(screen, put, kinds):
+    """Beside the other plate the files would be found to be shared; here it is not planned."""
+    first = screen.plate("P1")
+    screen.plate("P2")
+    put(table("P1", str(first), "PathName"))
+    put(table("P1", str(first), "PathName").assign(Metadata_Plate="P2"))
+    plan = make_plan(screen.config(subset={"plates": ["P2"]}))
+    assert kinds(plan) == ["of_another_plate"]
+    assert "B1/P2 is given " in plan.findings["what"][0]
+    assert "carries the name of plate P1" in plan.findings["what"][0]
+
+
+def test_one_function_for_two_channels_of_a_plate_is_found(screen, put, kinds):
+    place = screen.plate("P1")
+    (screen.images / "functions").mkdir()
+    np.save(screen.images / "functions" / "one.npy", np.ones((6, 8)))
+    urls = {f"URL_Illum{stain}": "s3://bucket/functions/one.npy" for stain in STAINS.values()}
+    put(table("P1", str(place), "PathName").assign(**urls))
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["same_file"]
+    assert plan.findings["what"][0] == "B1/P1: functions/one.npy is named as IllumMito and IllumDNA."
+
+
+def test_a_function_that_is_no_npy_file_is_found_and_not_used(screen, put, kinds):
+    place = screen.plate("P1")
+    (screen.images / "one.mat").write_bytes(b"MATLAB 5.0")
+    put(table("P1", str(place), "PathName").assign(PathName_IllumDNA=str(screen.images), FileName_IllumDNA="one.mat"))
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["illumination_unused"]
+    assert "one.mat as IllumDNA, which is no .npy file: it is not used" in plan.findings["what"][0]
+    assert plan.plates["Key_IllumDNA"].isna().all()
+
+
+@pytest.mark.parametrize("missing", ["nan", "NA", "None"])
+def test_urls_that_are_written_as_missing_give_way_to_path_and_file_names(screen, put, missing):
+    place = screen.plate("P1")
+    put(table("P1", str(place), "PathName").assign(URL_OrigDNA=missing, URL_OrigMito=missing))
+    plan = make_plan(screen.config())
+    assert plan.findings.empty
+    assert plan.sites[["Key_OrigDNA", "Key_OrigMito"]].notna().all(axis=None)
+
+
+def test_files_without_a_folder_are_refused_with_the_way_out(screen, put):
+    screen.plate("P1")
+    put(table("P1", "", "PathName"))
+    with pytest.raises(ConfigError, match=r"names files without a folder, such as r01c01\S*\.tiff\. Fill its PathName"):
+        make_plan(screen.config())
+
+
+def test_files_of_another_name_than_the_table_s_are_refused_with_what_is_there(screen, put):
+    place = screen.plate("P1")
+    load_data = table("P1", str(place), "PathName")
+    for stain in STAINS.values():
+        load_data[f"FileName_Orig{stain}"] = load_data[f"FileName_Orig{stain}"].str.upper()
+    put(load_data)
+    with pytest.raises(ConfigError, match=r"such as R01C01\S*\.TIFF, and .* There is \S*/r01c01\S*\.tiff: are"):
+        make_plan(screen.config())
+
+
+def test_a_channel_that_the_table_calls_otherwise_is_found_with_its_name_there(screen, put, kinds):
+    place = screen.plate("P1")
+    put(table("P1", str(place), "PathName").rename(columns=lambda name: name.replace("OrigDNA", "OrigDAPI")))
+    plan = make_plan(screen.config(), needed=["OrigMito"])
+    assert kinds(plan) == ["not_in_load_data", "unknown_channel"]
+    assert "no columns for OrigDNA. It has some for OrigDAPI, which" in plan.findings["what"][1]
+
+
+def test_what_file_managers_and_notebooks_leave_is_no_plate_and_no_image(screen, put):
+    place = screen.plate("P1")
+    put(table("P1", str(place), "PathName"))
+    tables = screen.images / "workspace" / "load_data_csv"
+    (tables / ".ipynb_checkpoints" / "P1").mkdir(parents=True)
+    for folder in (tables, tables / "B1", tables / "B1" / "P1", place):
+        (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (place / f"._{image_name('A01', 1, 1)}").write_bytes(b"\0\5\x16\7")
+    plan = make_plan(screen.config())
+    assert plan.findings.empty
+    assert plan.plates["Metadata_Batch"].tolist() == ["B1"]

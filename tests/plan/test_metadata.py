@@ -352,3 +352,37 @@ def test_a_plate_is_in_a_group_if_it_fits_one_of_its_rules(screen):
         ConfigError, match=r"groups\.wrong: the plates table has no column 'modalty'. Nearest: 'modality'"
     ):
         in_group(config, plates, "wrong")
+
+
+# Columns that differ from ours in case only.
+
+
+def test_columns_of_map_and_annotation_table_count_in_any_case(screen):
+    table = "Broad_Sample Control_Type Gene\ndrug poscon TP53\nvehicle negcon NA\n"
+    screen.metadata(PLATES, "Well_Position BROAD_SAMPLE\nA01 drug\nA02 vehicle\n", table)
+    columns = ["Metadata_broad_sample", "Metadata_control_type", "Metadata_gene"]
+    assert wells(screen)[columns].to_numpy().tolist() == [["drug", "poscon", "TP53"], ["vehicle", "negcon", ""]]
+
+
+def test_a_column_of_our_name_comes_before_one_in_another_case_and_two_others_are_refused(screen):
+    plate_map = "well_position broad_sample Broad_Sample\nA01 drug other\n"
+    screen.metadata(PLATES, plate_map, TARGET_STYLE)
+    assert wells(screen)["Metadata_broad_sample"].tolist() == ["drug"]
+    screen.metadata(PLATES, plate_map.replace("broad_sample", "BROAD_SAMPLE"), TARGET_STYLE)
+    with pytest.raises(ConfigError, match=r"map\.txt has the columns BROAD_SAMPLE and Broad_Sample\. Call the one to"):
+        wells(screen)
+
+
+def test_of_many_columns_a_message_names_the_first(screen):
+    more = "".join(f",extra_{number}" for number in range(40))
+    screen.metadata(f"batch,plate,map_of_it{more}\nB1,P1,map{',x' * 40}\n", MAP, TARGET_STYLE)
+    screen.keys["condition"] = ["cell_type"]
+    with pytest.raises(ConfigError, match=r"It has: batch, plate, map_of_it, .*, extra_6 and 33 more\. Name the"):
+        wells(screen)
+
+
+def test_a_plate_map_that_is_compressed_is_named_where_none_is_found(screen):
+    screen.metadata(PLATES, MAP, TARGET_STYLE)
+    (screen.root / "platemaps" / "map.txt").rename(screen.root / "platemaps" / "map.csv.gz")
+    with pytest.raises(ConfigError, match=r"there is no map\.txt .*Nearest: 'map\.csv\.gz'"):
+        wells(screen)

@@ -255,6 +255,23 @@ def test_one_image_unlike_the_others_of_its_channel_is_found_where_channels_diff
     assert plan.plates["Dtype_OrigMito"][0] == "uint8"
 
 
+def test_a_channel_that_was_imaged_in_two_ways_is_found(screen, kinds):
+    """The first rows with 8 bits, the last with 16: images that lie side by side agree."""
+    place = screen.plate("P1", wells=[f"{row}01" for row in "ABCDEFGH"], sites=[1])
+    for row in range(1, 5):
+        tifffile.imwrite(place / image_name(f"{'ABCD'[row - 1]}01", 1, 2), np.zeros((6, 8), np.uint8))
+    plan = make_plan(screen.config())
+    assert kinds(plan) == ["unlike_others"]
+    assert "is 6 x 8 uint" in plan.findings["what"][0]
+
+
+def test_names_in_brackets_are_shown_as_they_are(screen):
+    """Not taken for the marks of a terminal's colours, which would vanish, or end the program."""
+    place = screen.plate("P1")
+    (place / "notes[bold] [/x] :smile:.tiff".replace("/", "_")).write_bytes(b"x")
+    assert "notes[bold] [_x] :smile:.tiff" in show(make_plan(screen.config()))
+
+
 def test_a_channel_of_another_size_is_found(annotated, kinds):
     for path in annotated.images.rglob("P1__*/Images/*-ch2sk*.tiff"):
         tifffile.imwrite(path, np.zeros((3, 4), np.uint16))
