@@ -1,8 +1,8 @@
 """What the columns of a profile table are: metadata, features, and numbers that are no features. One rule for all.
 
 1. A column whose name begins with Metadata, or holds _Metadata_, is metadata.
-2. What a program wrote to count its rows (no name, `Unnamed: 0`, `index`, `__index_level_0__`) is no measurement, and
-   what pandas calls `X.1` where there is an `X` is a column that stood twice.
+2. What a program wrote to count its rows (no name, `Unnamed: 0`, `index`, `__index_level_0__`) is no measurement, nor
+   is what pandas calls `X.1` where there is an `X` with the same values: that column stood twice.
 3. So are numbers that count or tell apart images, objects and places (`ImageNumber`, `Cells_Number_Object_Number`,
    `Cells_Parent_Nuclei`, `Count_Cells`, `Plate`, `Site`): they are no features to rank wells by.
 4. Where most columns are CellProfiler's (they begin with Cells_, Cytoplasm_ or Nuclei_), a column that begins with none
@@ -83,7 +83,9 @@ def ranked_columns(profiles: pd.DataFrame) -> Columns:
     for name in names:
         if _INDEX.fullmatch(str(name)):
             left_out[name] = "it counts the rows of a file"
-        elif (second := _SECOND.fullmatch(str(name))) and second[1] in profiles:
+        elif (
+            (twice := _SECOND.fullmatch(str(name))) and twice[1] in names and profiles[name].equals(profiles[twice[1]])
+        ):
             left_out[name] = "pandas' name for a column that stands twice"
         elif _NO_FEATURE.fullmatch(str(name)):
             left_out[name] = "it counts or numbers things"

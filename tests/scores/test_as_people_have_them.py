@@ -401,10 +401,13 @@ def test_a_feature_that_is_no_number_is_refused_with_the_value_and_its_well(good
         run_task("detection", good.assign(Cells_Text=values))
 
 
-def test_a_column_that_pandas_named_a_second_time_is_left_out_and_named(good, right, tmp_path):
-    table, said = detected(good.assign(**{"Cells_Feature_0.1": good["Cells_Feature_0"]}), tmp_path)
+def test_a_column_that_pandas_named_a_second_time_is_left_out_and_one_of_other_values_is_not(good, right, tmp_path):
+    table, said = detected(good.assign(**{"Cells_Feature_0.1": good["Cells_Feature_0"]}), tmp_path / "a")
     same(table, right)
     assert "left out: Cells_Feature_0.1 (pandas' name for a column that stands twice)" in said
+    table, said = detected(good.rename(columns={"Cells_Feature_2": "Cells_Feature_0.2"}), tmp_path / "b")
+    same(table, right)
+    assert "left out" not in said
 
 
 def test_a_feature_that_is_one_number_everywhere_is_named(good):
