@@ -1,7 +1,8 @@
 """What the columns of a profile table are: metadata, features, and numbers that are no features. One rule for all.
 
 1. A column whose name begins with Metadata, or holds _Metadata_, is metadata.
-2. What a program wrote to count its rows (no name, `Unnamed: 0`, `index`, `__index_level_0__`) is no measurement.
+2. What a program wrote to count its rows (no name, `Unnamed: 0`, `index`, `__index_level_0__`) is no measurement, nor
+   is what pandas calls `X.1` where there is an `X` with the same values: that column stood twice.
 3. So are numbers that count or tell apart images, objects and places (`ImageNumber`, `Cells_Number_Object_Number`,
    `Cells_Parent_Nuclei`, `Count_Cells`, `Plate`, `Site`): they are no features to rank wells by.
 4. Where most columns are CellProfiler's (they begin with Cells_, Cytoplasm_ or Nuclei_), a column that begins with none
@@ -28,6 +29,9 @@ NAMES = tuple(
     )
 )  # fmt: skip
 
+#: how programs write in a table of text that a value is missing
+NO_VALUE = ("NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+
 COMPARTMENTS = ("Cells_", "Cytoplasm_", "Nuclei_")
 
 _INDEX = re.compile(r"|unnamed: ?\d+(_level_\d+)?|index|level_\d+|__index_level_\d+__", re.IGNORECASE)
@@ -38,12 +42,15 @@ _NO_FEATURE = re.compile(
     r"|plate|well|site|row|col|column|field|fov|batch|replicate|id",
     re.IGNORECASE,
 )
+_SECOND = re.compile(r"(.+)\.\d+")
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 
 #: the usual names of the column that says at which dose a sample is in a well, best first
 _DOSE = re.compile(
-    r"Metadata_((?:pert_i?|compound_|cpd_|sample_)?(?:dose|concentration|conc)(?:_recode|_value|_level)?"
+    r"Metadata_((?:pert_i?|compound_|cpd_|sample_|drug_|treatment_|final_)?(?:dose|dosage|concentration|conc)"
+    r"(?:_recode|_value|_level)?"
     r"(?:_(?:in_)?(?:[munp]m|[munp]?mol(?:ar|es)?(?:_per_liter)?|[munp]g_per_ml))?"
+    r"|(?:pert_|compound_|cpd_|sample_|drug_|treatment_)[munp]m"
     r"|(?:[munp]?moles?|millimoles|micromoles|nanomoles)_per_liter|(?:milli|micro|nano)molar|[munp]g_per_(?:ml|ul))",
     re.IGNORECASE,
 )
@@ -76,6 +83,10 @@ def ranked_columns(profiles: pd.DataFrame) -> Columns:
     for name in names:
         if _INDEX.fullmatch(str(name)):
             left_out[name] = "it counts the rows of a file"
+        elif (
+            (twice := _SECOND.fullmatch(str(name))) and twice[1] in names and profiles[name].equals(profiles[twice[1]])
+        ):
+            left_out[name] = "pandas' name for a column that stands twice"
         elif _NO_FEATURE.fullmatch(str(name)):
             left_out[name] = "it counts or numbers things"
         elif words and not str(name).startswith(COMPARTMENTS) and _word(name, 1) not in words:
@@ -98,8 +109,14 @@ def no_numbers(profiles: pd.DataFrame, names: Iterable[str]) -> list[str]:
 
 
 def as_text(values: pd.Series) -> pd.Series:
-    """Names as text: "" where missing, without spaces around, and 1001 for the 1001.0 of a program with gaps."""
-    codes, unique = pd.factorize(values.astype(object))
+    """Names as text: "" where missing, without spaces around, and 1001 for the 1001.0 of a program with gaps. A list,
+    as of targets, is its values with | between.
+    """
+    plain = values.astype(object)
+    try:
+        codes, unique = pd.factorize(plain)
+    except TypeError:  # lists, which nothing counts
+        codes, unique = pd.factorize(plain.map(_joined))
     texts = np.array([_text(value) for value in unique] + [""], dtype=object)
     return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
 
@@ -129,6 +146,18 @@ def dose_columns(names: Iterable[object]) -> list[str]:
     """The columns that hold doses, by their usual names, those called dose first."""
     found = [str(name) for name in names if _DOSE.fullmatch(str(name))]
     return sorted(found, key=lambda name: ("dose" not in name.lower(), "per_liter" not in name.lower()))
+
+
+def first_text(values: pd.Series) -> int:
+    """At which row the first value stands that is there and no number; 0 where there is none."""
+    missing = pd.to_numeric(values.where(values.map(np.isscalar)), errors="coerce").isna() & values.notna()
+    return int(missing.to_numpy().argmax())
+
+
+def _joined(value: object) -> object:
+    if isinstance(value, list | tuple | set | np.ndarray):
+        return "|".join(map(_text, value))
+    return str(value) if isinstance(value, dict) else value
 
 
 def _text(value: object) -> str:

@@ -30,7 +30,10 @@ SELECTED_LEVELS = {
     "normalized_negcon": "normalized_feature_select_negcon_batch",
 }
 
-_FILE = re.compile(r"(?:.*/)?(?P<batch>[^/]+)/(?P<plate>[^/]+)/(?P=plate)(?:_(?P<level>\w+))?\.(?:parquet|csv\.gz)")
+_FILE = re.compile(
+    r"(?:.*/)?(?P<batch>[^/]+)/(?P<plate>[^/]+)/(?P=plate)(?:_(?P<level>\w+))?\.(?:parquet|csv(?:\.gz)?)"
+)
+_TABLE = (".parquet", ".csv", ".tsv", ".txt", ".gz", ".bz2", ".xz", ".zip", ".zst", ".feather", ".xlsx")
 
 
 def open_profiles(
@@ -39,7 +42,7 @@ def open_profiles(
     plates: str | Plate | Iterable[str | Plate] | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """The profiles of a run, or of any folder in the gallery's layout (parquet or csv.gz): one row a well.
+    """The profiles of a run, or of any folder in the gallery's layout (parquet, csv.gz or csv): one row a well.
 
     `Metadata_*` columns first, then features by CellProfiler's full names; a feature that only some plates have is NaN
     on the others. `level`: what follows `<plate>_` in the file name; "" for the profiles as measured. `plates`: by
@@ -53,12 +56,12 @@ def open_profiles(
     storage = open_storage(location)
     levels = _files(storage)
     if level not in levels:
-        there = ", ".join(sorted(name or '""' for name in levels)) or "no profiles at all"
-        raise NotFound(f"{location} has no profiles of level {level!r}; there are {there}.")
+        raise NotFound(f"{location} has no profiles of level {level!r}; there are {_levels_named(levels)}.")
     found = levels[level]
     chosen = list(found)
     if plates is not None:
-        names = [plates] if isinstance(plates, str | Plate) else list(plates)
+        names = [plates] if isinstance(plates, str | Plate | int) else list(plates)
+        names = [name if isinstance(name, tuple) else str(name) for name in names]
         chosen = [plate for plate in found if {plate, plate.key, plate.plate} & set(names)]
         unknown = [name for name in names if not any(name in (plate, plate.key, plate.plate) for plate in chosen)]
         if unknown:
@@ -66,6 +69,8 @@ def open_profiles(
                 f"{location} has no profiles of plate {unknown[0]} (level {level}); "
                 f"there are {', '.join(plate.key for plate in found)}."
             )
+        if not names:
+            raise NotFound(f"No plate was asked for of {location}. Leave out `plates` for all of them.")
     tables = [_read_plate(storage, plate, found[plate]) for plate in chosen]
     joined = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     metadata = is_metadata(joined.columns)
@@ -78,8 +83,27 @@ def open_profiles(
 
 
 def list_profiles(storage: Storage) -> dict[str, dict[Plate, str]]:
-    """Level -> plate -> key of its file; parquet before csv.gz. `storage`: a run's results, or a folder of profiles."""
+    """Level -> plate -> key of its file; parquet before text. `storage`: a run's results, or a folder of profiles."""
     return {level: {plate: keys[0] for plate, keys in plates.items()} for level, plates in _files(storage).items()}
+
+
+def missed_files(storage: Storage, level: str) -> list[str]:
+    """Keys of tables that seem meant as profiles of this level and whose names or folders make them none."""
+    named = re.compile(rf"[^.].*_{re.escape(level)}\b.*", re.IGNORECASE)
+    prefix = "profiles/" if "profiles" in storage.folders() else ""
+    found = []
+    for entry in storage.entries(prefix):
+        if not level or _FILE.fullmatch(entry.key) or not entry.key.lower().endswith(_TABLE):
+            continue
+        folder, _, name = entry.key.rpartition("/")
+        if named.fullmatch(name) or named.fullmatch(folder.rpartition("/")[2]):  # a folder of parquet's parts
+            found.append(entry.key)
+    return found
+
+
+def _levels_named(levels: Iterable[str]) -> str:
+    named = ", ".join(sorted(name or '""' for name in levels))
+    return named or "no profiles at all, as <batch>/<plate>/<plate>_<level>.parquet, .csv.gz or .csv"
 
 
 def _files(storage: Storage) -> dict[str, dict[Plate, list[str]]]:

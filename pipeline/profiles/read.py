@@ -18,23 +18,25 @@ import pandas as pd
 
 from pipeline.contents import instead_of_data
 from pipeline.errors import ConfigError
-from pipeline.profiles.columns import NAMES, as_text, feature_names, is_metadata, number_of
+from pipeline.profiles.columns import NAMES, NO_VALUE, as_text, feature_names, is_metadata, number_of
 from pipeline.screen import Plate, well_name, well_position
 from pipeline.tables import decode_table
 
-#: how a table of text says that a number is missing
-_MISSING = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
 _GZIP = b"\x1f\x8b"
+PARQUET = b"PAR1"
+#: other names of the column of wells, where there is no Metadata_Well
+_WELL_COLUMNS = ("metadata_well_position", "well", "well_position")
 #: numbers written with five digits are the same numbers
 _SAME = 1e-4
 
 
 def decode(data: bytes, where: str) -> pd.DataFrame:
-    """The table in a .parquet or .csv.gz file as it stands; `where` names the file. Metadata of text files are text.
+    """The table in a file of parquet or text as it stands; `where` names the file. Metadata of text files are text.
 
     Raises `ConfigError` where the bytes are no such table.
     """
-    return _as_usual(_parquet(data, where) if where.endswith(".parquet") else _numbers(data, where), where)
+    is_parquet = data.startswith(PARQUET) or where.endswith(".parquet")
+    return _as_usual(_parquet(data, where) if is_parquet else _numbers(data, where), where)
 
 
 def text_table(data: bytes, where: str) -> pd.DataFrame:
@@ -69,7 +71,10 @@ def of_plate(table: pd.DataFrame, plate: Plate, where: str) -> pd.DataFrame:
     wells = [_well(name, where) for name in as_text(table["Metadata_Well"])]
     table = table.assign(Metadata_Well=pd.Series(wells, index=table.index, dtype=object))
     if table["Metadata_Well"].duplicated().any():
-        table = table.drop_duplicates(ignore_index=True)
+        texts = {
+            str(name): as_text(column) for name, column in table.items() if column.dtype == object
+        }  # lists among them
+        table = table[~table.assign(**texts).duplicated()].reset_index(drop=True)
     twice = table["Metadata_Well"][table["Metadata_Well"].duplicated()]
     if len(twice):
         n = int((table["Metadata_Well"] == twice.iloc[0]).sum())
@@ -97,11 +102,16 @@ def same_profiles(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 def _parquet(data: bytes, where: str) -> pd.DataFrame:
     if what := instead_of_data(data):
-        raise ConfigError(f"{where} is {what}.")
+        raise ConfigError(f"{where} is {what}. Fetch or make it again.")
+    if not data.startswith(PARQUET):
+        raise ConfigError(
+            f"{where} is no parquet file, whatever its name says. Fetch it again, or give it its own name."
+        )
     try:
         table = decode_table(data)
     except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's errors are among these
-        raise ConfigError(f"{where} cannot be read as parquet: {str(error).splitlines()[0]}. Fetch it again.") from None
+        why = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(f"{where} cannot be read as parquet: {why}. Fetch it again.") from None
     if named := [name for name in table.index.names if name is not None]:
         table = table.reset_index(level=named)
     return table.reset_index(drop=True)
@@ -119,7 +129,7 @@ def _numbers(data: bytes, where: str) -> pd.DataFrame:
         # Metadata stay text: names of plates that are numbers keep their zeros, and a sample called NA stays one.
         dtype={at: str for at, is_text in enumerate(texts) if is_text},
         keep_default_na=False,
-        na_values={at: _MISSING for at, is_text in enumerate(texts) if not is_text},
+        na_values={at: ["", *NO_VALUE] for at, is_text in enumerate(texts) if not is_text},
     )
     for at in [] if separator == "," else np.flatnonzero(~texts):
         if table.dtypes[at].kind not in "biuf":  # 1,5 for 1.5, as in a spreadsheet of another language
@@ -163,14 +173,14 @@ def _fields(data: bytes, where: str) -> tuple[list[str], str, str]:
 def _text(data: bytes, where: str) -> str:
     """What stands in a text file, gzipped or not."""
     if what := instead_of_data(data):
-        raise ConfigError(f"{where} is {what}.")
+        raise ConfigError(f"{where} is {what}. Fetch or make it again.")
     if data.startswith(_GZIP):
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise ConfigError(f"{where} is damaged or cut ({error}). Fetch it again.") from None
         if what := instead_of_data(data):
-            raise ConfigError(f"{where}, when decompressed, is {what}.")
+            raise ConfigError(f"{where}, when decompressed, is {what}. Fetch or make it again.")
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = data.decode(encoding)
@@ -182,17 +192,30 @@ def _text(data: bytes, where: str) -> str:
 
 
 def _as_usual(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Names spelt as usual, each column once, no categories."""
-    usual = {name.lower(): name for name in NAMES if name != "Metadata_Batch" and name not in table}
-    table = table.set_axis([usual.get(str(name).lower(), str(name)) for name in table], axis=1)
+    """Names spelt as usual, also those of CellProfiler (Image_Metadata_Well); each column once, no categories."""
+    called = [str(name).strip() for name in table]
+    usual = {name.lower(): name for name in NAMES if name != "Metadata_Batch" and name not in called}
+    usual |= {f"image_{name}": ours for name, ours in usual.items() if name not in map(str.lower, called)}
+    if not {"metadata_well", "image_metadata_well"} & set(map(str.lower, called)):
+        well = next((name for name in _WELL_COLUMNS if name in map(str.lower, called)), "")
+        usual |= {well: "Metadata_Well"} if well else {}
+    table = table.set_axis([usual.get(name.lower(), name) for name in called], axis=1)
+    try:
+        table = named_once(table)
+    except ConfigError as error:
+        raise ConfigError(f"{where} {error.message}") from None
+    plain = {str(name): table[name].astype(object).infer_objects() for name in table.select_dtypes("category")}
+    return table.assign(**plain) if plain else table
+
+
+def named_once(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with each column once. Raises `ConfigError` where two of one name say different things."""
     names = pd.Series(table.columns)
     for name in names[names.duplicated()].unique():
         same = table.loc[:, (names == name).to_numpy()].T
         if len(same.drop_duplicates()) > 1:
-            raise ConfigError(f"{where} has column {name} twice, with other values. Rename one, or leave it out.")
-    table = table.loc[:, ~names.duplicated().to_numpy()]
-    plain = {str(name): table[name].astype(object).infer_objects() for name in table.select_dtypes("category")}
-    return table.assign(**plain) if plain else table
+            raise ConfigError(f"has column {name} twice, with other values. Rename one, or leave it out.")
+    return table.loc[:, ~names.duplicated().to_numpy()]
 
 
 def usual_well(name: str) -> str:

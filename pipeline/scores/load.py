@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config import Screen
 from pipeline.errors import ConfigError, NotFound
 from pipeline.plan.metadata import plate_list, screen_plates, usual_control
 from pipeline.profiles import list_profiles, open_profiles
-from pipeline.profiles.columns import number_of, one_spelling
+from pipeline.profiles.columns import NO_VALUE, number_of, one_spelling
+from pipeline.profiles.files import missed_files
 from pipeline.scores.annotations import annotate, primary_plates, well_annotations, with_imagings_apart
 from pipeline.scores.corrections import corrected
 from pipeline.scores.coverage import with_missing
-from pipeline.scores.notes import check_annotations, describe_columns, some, strange_wells, without_features
-from pipeline.scores.tasks import TASKS, run_task
-from pipeline.scores.wells import (
-    PLATE,
-    text_of,
+from pipeline.scores.notes import (
+    check_annotations,
+    contradictions,
+    describe_columns,
+    describe_wells,
+    some,
+    strange_wells,
+    without_features,
 )
+from pipeline.scores.tasks import TASKS, run_task
+from pipeline.scores.wells import CONDITION_COLUMNS, GENES, PLATE, text_of
 from pipeline.screen import Plate
 from pipeline.storage import Location, open_storage
 from pipeline.tables import encode_table
@@ -43,11 +50,23 @@ def load_profiles(
     in `Metadata_variant`. `tell` is given a line for plates and wells that the screen does not name. Raises `NotFound`
     where there are no profiles, and what `open_profiles` raises.
     """
-    files = list_profiles(open_storage(location)).get(level, {})
+    storage = open_storage(location)
+    levels = list_profiles(storage)
+    files, missed = levels.get(level, {}), missed_files(storage, level)
     if not files:
-        raise NotFound(
-            f"There are no profiles in {location}: nothing is named <batch>/<plate>/<plate>_{level}.parquet or .csv.gz."
+        others = (
+            f" There are of other levels: {some(sorted(name or 'as measured' for name in levels))}." if levels else ""
         )
+        others += f" There is {some(missed)}." if missed else ""
+        raise NotFound(
+            f"There are no profiles in {location}: nothing is named <batch>/<plate>/<plate>_{level}.parquet, .csv.gz "
+            f"or .csv.{others}"
+        )
+    if missed:
+        tell(f"Not read, for it is not <batch>/<plate>/<plate>_{level}.parquet, .csv.gz or .csv: {some(missed)}.")
+    elsewhere = {plate for plates_of_level in levels.values() for plate in plates_of_level} - set(files)
+    if elsewhere and plates is None and screen is None:
+        tell(f"Of {some(sorted(elsewhere))} there are profiles of other levels only: left out.")
     if screen is None or screen.plates is None:
         chosen = sorted(files if plates is None else set(plates) & set(files))
         return _prepared(with_imagings_apart(_open(location, level, chosen, files, tell)))
@@ -64,7 +83,7 @@ def load_profiles(
         tell(f"Left out, for screen {screen.name} does not name them: {some(strangers)}.")
     profiles = renamed(_open(location, level, chosen, files, tell), called)
     annotations = well_annotations(screen)
-    for note in strange_wells(profiles, annotations):
+    for note in [*strange_wells(profiles, annotations), *contradictions(profiles, annotations)]:
         tell(note)
     return _prepared(annotate(profiles, annotations))
 
@@ -93,12 +112,15 @@ def _open(
 
 
 def _prepared(profiles: pd.DataFrame) -> pd.DataFrame:
-    """The profiles with one spelling for each sample, and for a negative control."""
+    """The profiles with one spelling for each sample, for a negative control, and for no gene, target or condition."""
     plates = pd.Series(text_of(profiles, "Metadata_Batch")) + "/" + text_of(profiles, "Metadata_Plate")
     samples = one_spelling(pd.Series(text_of(profiles, "Metadata_broad_sample")), plates)
     own = {"Metadata_broad_sample": samples.to_numpy()} if "Metadata_broad_sample" in profiles else {}
     if "Metadata_control_type" in profiles:
         own["Metadata_control_type"] = usual_control(text_of(profiles, "Metadata_control_type"))
+    for name in profiles.columns.intersection([*GENES, *CONDITION_COLUMNS, "Metadata_pert_iname"]):
+        texts = text_of(profiles, name)
+        own[str(name)] = np.where(np.isin(texts, NO_VALUE), "", texts)
     return profiles.assign(**own)
 
 
@@ -156,7 +178,8 @@ def scores_command(
     lacking: list[str] = []
     if screen is not None and screen.plates is not None:
         annotated, lacking = with_missing(annotated, named_wells(screen, plates))
-    for note in [*lacking, *check_annotations(annotated), *describe_columns(annotated, mode, steps)]:
+    notes = [*lacking, *check_annotations(annotated), *describe_wells(annotated)]
+    for note in [*notes, *describe_columns(annotated, mode, steps)]:
         tell(note)
     return score_table(corrected(annotated, steps), mode, out, tasks, seed=seed, tell=tell)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError
-from pipeline.profiles.columns import lone_names, ranked_columns
+from pipeline.plan.checks import FEWEST_CONTROLS
+from pipeline.profiles.columns import NO_VALUE, lone_names, number_of, ranked_columns
 from pipeline.scores.rules import Rules
 from pipeline.scores.significance import condition_columns
 from pipeline.scores.wells import (
@@ -56,6 +57,66 @@ def check_annotations(profiles: pd.DataFrame) -> list[str]:
     return [f"{note} {remedy}" for note in notes]
 
 
+def describe_wells(profiles: pd.DataFrame) -> list[str]:
+    """A line for each thing about wells and samples that a reader of their scores may not expect: plates of which
+    nobody says what is on them, or under which condition; plates with few negative controls; samples that may be none,
+    or one under two names.
+    """
+    plates = pd.Series(text_of(profiles, PLATE[0])) + "/" + text_of(profiles, PLATE[1])
+    samples, kinds = (pd.Series(text_of(profiles, f"Metadata_{name}")) for name in ("broad_sample", "control_type"))
+    is_control = kinds == "negcon"
+    said = (is_control | (samples != "")).groupby(plates).any()
+    notes = []
+    if not said.all():
+        notes.append(f"Nobody says what is in any well of {some(list(said.index[~said]))}: left out.")
+    controls = is_control.groupby(plates).sum()[(~is_control & (samples != "")).groupby(plates).any()]
+    if len(none := controls.index[controls == 0]):
+        other = some(sorted(set(kinds[plates.isin(none)]) - {""}))
+        notes.append(
+            f"No negative control on {some(list(none))} (Metadata_control_type is never negcon"
+            f"{other and f', but {other}'}): its wells are ranked against nothing and are no queries."
+        )
+    if len(few := controls[(controls > 0) & (controls < FEWEST_CONTROLS)]):
+        notes.append(
+            f"Fewer than {FEWEST_CONTROLS} negative controls on {some([f'{name} ({n})' for name, n in few.items()])}: "
+            "ranks against so few say little, and profiles relative to them can be many times too large."
+        )
+    for column in CONDITION_COLUMNS:
+        blank = pd.Series(text_of(profiles, column) == "").groupby(plates).all()[said]
+        if blank.any() and not blank.all():
+            notes.append(
+                f"{column} is not there on {some(list(blank.index[blank]))}: a condition apart from the others."
+            )
+    names = pd.Series(sorted(set(samples) - {""}), dtype=object)
+    if absent := [name for name in names if name in NO_VALUE]:
+        notes.append(
+            f"A sample is called {some(absent)} and scored as a perturbation. If that stands for no sample, leave it "
+            "empty."
+        )
+    twice = names[names.str.lower().duplicated(keep=False)]
+    if len(twice):
+        notes.append(f"Samples that differ in small and capital letters alone are scored apart: {some(list(twice))}.")
+    return notes
+
+
+def contradictions(profiles: pd.DataFrame, annotations: pd.DataFrame) -> list[str]:
+    """A line where profiles and the screen's plate maps name different samples in the same wells."""
+    key = [*PLATE, "Metadata_Well"]
+    here = pd.DataFrame({name: text_of(profiles, name) for name in (*key, "Metadata_broad_sample")}, dtype=object)
+    both = here.merge(annotations.drop_duplicates(key), on=key, suffixes=("", "_map"))
+    own, maps = both["Metadata_broad_sample"].map(number_of), both["Metadata_broad_sample_map"].map(number_of)
+    unlike = both[(own != "") & (maps != "") & (own.str.lower() != maps.str.lower())]
+    if unlike.empty:
+        return []
+    batch, plate, well, sample, other = unlike.iloc[0][[*key, "Metadata_broad_sample", "Metadata_broad_sample_map"]]
+    on = sorted(set(unlike["Metadata_Batch"] + "/" + unlike["Metadata_Plate"]))
+    return [
+        f"{len(unlike)} wells hold another sample in the profiles than on the screen's plate maps, on {some(on)}: "
+        f"{batch}/{plate} {well} is {sample} in the profiles and {other} on the map. The profiles' word counts; if it "
+        "is wrong, leave Metadata_broad_sample and Metadata_control_type out of them."
+    ]
+
+
 def describe_columns(profiles: pd.DataFrame, mode: str = "correct", steps: Sequence[str] = ()) -> list[str]:
     """A line for each thing that the scores do with the columns of these profiles and a reader may not expect: numbers
     that are no features, features that outweigh all others, samples in several doses, plates imaged again.
@@ -91,6 +152,9 @@ def describe_columns(profiles: pd.DataFrame, mode: str = "correct", steps: Seque
         features = wells.features[wells.finite]
         finite = np.isfinite(features).all(axis=0)
         times = pd.Series(times_too_large(features[:, finite]), np.array(wells.names)[finite])
+        constant = (features == features[:1]).all(axis=0) & (features != 0).any(axis=0)
+        if len(features) > 1 and len(same := np.array(wells.names)[constant]):
+            notes.append(f"{name}: the same number in all wells, which tells none apart: {some(list(same))}.")
         if wells.too_large and "clip" not in steps:
             notes.append(
                 f"{name}: left out, for being more than {TOO_LARGE:,.0f} times as large as the other features (a MAD "
@@ -126,6 +190,8 @@ def copies(profiles: pd.DataFrame) -> list[tuple[str, str]]:
 
 def strange_wells(profiles: pd.DataFrame, annotations: pd.DataFrame) -> list[str]:
     """A line for wells that the profiles have and no plate map of the screen."""
+    if "Metadata_Well" not in profiles:
+        return []
     key = [*PLATE, "Metadata_Well"]
     known = pd.MultiIndex.from_frame(annotations[key])
     mapped = set(map(tuple, annotations[PLATE].drop_duplicates().to_numpy()))
@@ -146,7 +212,7 @@ def without_features(detection: pd.DataFrame) -> list[str]:
     notes = []
     for _, rows in detection.fillna(dict.fromkeys(by, "")).groupby(by, sort=False):
         name, left, out = (
-            " ".join(filter(None, rows[by].iloc[0])),
+            " ".join(filter(None, rows[by].iloc[0])) or "all plates",
             *rows[["n_features", "n_features_not_finite"]].iloc[0],
         )
         if out and left:

@@ -15,8 +15,8 @@ import pandas as pd
 from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.plan.metadata import read_annotation
-from pipeline.profiles.columns import number_of
-from pipeline.profiles.read import decode, text_table, usual_well
+from pipeline.profiles.columns import NO_VALUE, number_of
+from pipeline.profiles.read import PARQUET, decode, named_once, text_table, usual_well
 from pipeline.scores.annotations import primary_plates, well_annotations
 from pipeline.scores.wells import OPTIONAL, REQUIRED, genes_of, text_of
 
@@ -123,9 +123,10 @@ def check_split_file(path: Path, wells: pd.DataFrame, task: str = "gene-compound
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    split = decode(data, str(path)) if path.suffix == ".parquet" else text_table(data, str(path))
+    is_parquet = data.startswith(PARQUET) or path.suffix == ".parquet"
+    split = decode(data, str(path)) if is_parquet else text_table(data, str(path))
     try:
-        return check_split(split.rename(columns=_plain_name), wells, task)
+        return check_split(named_once(split.set_axis([_plain_name(name) for name in split], axis=1)), wells, task)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}") from None
 
@@ -153,8 +154,10 @@ def _parted(split: pd.DataFrame) -> pd.DataFrame:
         raise ConfigError(f"A split needs a column part; this one has {', '.join(map(str, split))}.")
     used = [name for name in ("part", "broad_sample", *WELL, *CONDITION, *KINDS) if name in split]
     rows = pd.DataFrame({name: text_of(split, name) for name in used}, dtype=object).drop_duplicates(ignore_index=True)
-    if (rows["part"] == "").any():
-        raise ConfigError(f"{(rows['part'] == '').sum()} rows of the split have no part. Give them one, or drop them.")
+    if rows.empty:
+        raise ConfigError("The split has a header and no rows.")
+    if (without := rows["part"].isin(["", *NO_VALUE])).any():
+        raise ConfigError(f"{without.sum()} rows of the split have no part. Give them one, or drop them.")
     if rows["part"].nunique() < 2:
         raise ConfigError(f"All rows of the split are in one part, {rows['part'].iloc[0]}: nothing is split.")
     return rows
@@ -177,7 +180,7 @@ def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     table = known[[*dict.fromkeys([*key, *facts])]].drop_duplicates(key)
     rows = split[[name for name in split if name in key or name not in facts]].merge(table, on=key, how="left")
     if (unknown := rows["modality"].isna()).any():
-        example = " ".join(rows.loc[unknown, key].iloc[0].astype(str))
+        example = " ".join(rows.loc[unknown, key].iloc[0].astype(str)) or "one without a name"
         raise ConfigError(f"{unknown.sum()} rows of the split are not of this screen, e.g. {example}.")
     return rows[(rows["broad_sample"] != "") | (rows["control_type"] == "negcon")].reset_index(drop=True)
 

@@ -9,6 +9,7 @@ What is a feature: `pipeline.profiles.columns`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError
-from pipeline.profiles.columns import as_text, dose_columns, no_numbers, ranked_columns
+from pipeline.profiles.columns import NO_VALUE, as_text, dose_columns, first_text, no_numbers, ranked_columns
 from pipeline.profiles.columns import feature_names as measured_names
 from pipeline.scores.rules import Rules
 
@@ -41,6 +42,13 @@ TOO_LARGE = 1e6
 
 #: Digits of a dose that tell it apart: files round 3.3333 in their own ways, and no dose series steps by a per cent.
 DOSE_DIGITS = 3
+
+#: Units of doses in micromoles per liter.
+MICROMOLAR = {"mm": 1e3, "um": 1.0, "nm": 1e-3, "pm": 1e-6}
+
+_A_DOSE = re.compile(r"([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?)\s*(.*)", re.IGNORECASE)
+#: 10,000 is ten thousand or ten, and stays as it is written
+_THOUSANDS = re.compile(r"[-+]?\d+,\d{3}")
 
 
 class Condition(NamedTuple):
@@ -131,11 +139,14 @@ def feature_names(profiles: pd.DataFrame, published: bool = False) -> list[str]:
     """
     measured = measured_names(profiles)
     if text := no_numbers(profiles, measured):
-        example = next((value for value in profiles[text[0]].astype(str) if value), "")
+        row = first_text(profiles[text[0]])
+        value = " ".join(str(profiles[text[0]].iloc[row]).split())[:40] or "an empty text"
+        well = " ".join(text_of(profiles.iloc[[row]], name)[0] for name in (*PLATE, "Metadata_Well")).strip()
+        more = f" and {len(text) - 5} more" if len(text) > 5 else ""
         raise ConfigError(
-            f"These profiles have columns that are no numbers: {', '.join(text)}. A column that does not start with "
-            f"Metadata is taken for a feature: call it Metadata_..., or leave it out of the profiles. {text[0]} holds "
-            f"{example}, for example."
+            f"These profiles have columns that are no numbers: {', '.join(text[:5])}{more}. A column that does not "
+            f"start with Metadata is taken for a feature: call it Metadata_..., or leave it out of the profiles. "
+            f"{text[0]} holds {value}, for example{well and f', in {well}'}."
         )
     return measured if published else ranked_columns(profiles).features
 
@@ -218,10 +229,14 @@ def doses(profiles: pd.DataFrame) -> np.ndarray:
 
 
 def _dose(text: str) -> str:
-    try:
-        return f"{float(text):.{DOSE_DIGITS}g}"
-    except ValueError:
-        return text
+    """One spelling a dose: 10 for 10.0, 10 uM for 10µM and 10000 nM; "" where none is said."""
+    match = _A_DOSE.fullmatch(text)
+    if match is None or _THOUSANDS.fullmatch(match[1]):
+        return "" if text in NO_VALUE else text
+    number, unit = float(match[1].replace(",", ".")), match[2].replace("\u00b5", "u").replace("\u03bc", "u")
+    molar = 1e6 if unit == "M" else MICROMOLAR.get(unit.lower())
+    number, unit = (number, unit) if molar is None else (number * molar, "uM")
+    return f"{float(f'{number:.{DOSE_DIGITS}g}'):g} {unit}".strip()
 
 
 def genes_of(meta: pd.DataFrame) -> list[frozenset[str]]:

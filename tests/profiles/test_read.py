@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline import open_profiles
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, NotFound
 from pipeline.profiles.columns import dose_columns, feature_names, lone_names, ranked_columns
 
 LEVEL = "normalized_feature_select_negcon_batch"
@@ -231,6 +231,41 @@ def test_a_column_that_stands_twice_is_read_once_if_it_says_the_same(tmp_path):
     place(tmp_path, suffix="csv.gz").write_bytes(csv(pd.concat([plate(), plate(seed=1)[["Cells_a_1"]]], axis=1)))
     with pytest.raises(ConfigError, match="has column Cells_a_1 twice, with other values"):
         open_profiles(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Image_Metadata_Well", "Well", "Metadata_well_position", " Metadata_Well "])
+def test_the_column_of_wells_has_other_usual_names(tmp_path, name):
+    put(tmp_path, plate().rename(columns={"Metadata_Well": name}))
+    same(open_profiles(tmp_path), plate())
+
+
+def test_of_two_columns_of_wells_the_usual_one_counts(tmp_path):
+    put(tmp_path, plate(Metadata_well_position=["C01", "C02", "C03"], Image_Metadata_Well="D01"))
+    assert open_profiles(tmp_path)["Metadata_Well"].tolist() == WELLS
+
+
+def test_text_that_is_not_compressed_and_parquet_of_another_name_are_read(tmp_path):
+    place(tmp_path, suffix="csv").write_bytes(csv(plate(), **EXACT))
+    same(open_profiles(tmp_path), plate())
+    place(tmp_path, suffix="csv").unlink()
+    plate().to_parquet(place(tmp_path, suffix="csv.gz"))
+    same(open_profiles(tmp_path), plate())
+
+
+def test_lists_in_the_metadata_are_read_and_are_text_where_they_name_things(tmp_path):
+    lists = plate(Metadata_target_list=[["EGFR", "TP53"], [], ["MTOR"]], Metadata_sites=[[1, 2]] * 3)
+    put(tmp_path, pd.concat([lists, lists]))
+    put(tmp_path, plate("002", seed=1, Metadata_sites=None), "002")
+    read = open_profiles(tmp_path)
+    assert len(read) == 6
+    assert read["Metadata_target_list"].tolist()[:3] == ["EGFR|TP53", "", "MTOR"]
+
+
+def test_plates_are_named_by_any_one_name_and_by_one_at_least(tmp_path):
+    put(tmp_path, plate("7"), "7")
+    assert len(open_profiles(tmp_path, plates=7)) == len(open_profiles(tmp_path, plates=[7])) == 3
+    with pytest.raises(NotFound, match="No plate was asked for"):
+        open_profiles(tmp_path, plates=[])
 
 
 # What is a feature.

@@ -6,6 +6,7 @@ twenty samples act.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ import pytest
 import yaml
 
 from pipeline.config import Screen, load_screen
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, NotFound
 from pipeline.scores import Condition, Rules, check_annotations, conditions, load_profiles, run_task, scores_command
 from pipeline.scores.annotations import well_annotations
 from pipeline.scores.corrections import corrected
 from pipeline.scores.load import LEVEL
-from pipeline.scores.notes import describe_columns
-from pipeline.scores.wells import TOO_LARGE, wells_of
+from pipeline.scores.notes import contradictions, describe_columns, describe_wells
+from pipeline.scores.wells import TOO_LARGE, doses, wells_of
 from pipeline.screen import Plate
 from pipeline.simulate.profiles import write_gallery
 from tests.scores import small
@@ -234,6 +235,93 @@ def test_profiles_that_do_not_say_their_wells_are_refused_and_a_file_without_a_r
     assert "Files without a row: those of batch1/003." in scored(tmp_path / "b")[1]
 
 
+# What is said of plates and samples.
+
+
+def test_good_profiles_are_not_remarked_upon(good):
+    assert describe_wells(good) == []
+    assert contradictions(good, good) == []
+
+
+def on(good: pd.DataFrame, plate: str, **columns: str) -> pd.DataFrame:
+    """The profiles with other values on this plate."""
+    rows = (good["Metadata_Plate"] == plate).to_numpy()
+    return good.assign(**{name: good[name].mask(rows, value) for name, value in columns.items()})
+
+
+def test_plates_without_negative_controls_or_with_few_are_named(good):
+    other = good["Metadata_control_type"].mask((good["Metadata_Plate"] == "002"), "negative_control")
+    none = good.assign(Metadata_control_type=other, Metadata_broad_sample=good["Metadata_broad_sample"] + "x")
+    (said,) = describe_wells(none)
+    assert "No negative control on batch1/002 (Metadata_control_type is never negcon, but negative_control)" in said
+    few = good.drop(index=good.index[(good["Metadata_Plate"] == "003") & (good["Metadata_control_type"] != "")][3:])
+    (said,) = describe_wells(few)
+    assert "Fewer than 4 negative controls on batch1/003 (3)" in said
+
+
+def test_plates_of_which_nobody_says_what_is_on_them_are_named(good):
+    (said,) = describe_wells(on(good, "002", Metadata_broad_sample="", Metadata_control_type=""))
+    assert said == "Nobody says what is in any well of batch1/002: left out."
+    (said,) = describe_wells(on(good, "002", Metadata_cell_type=""))
+    assert said.startswith("Metadata_cell_type is not there on batch1/002")
+
+
+def test_samples_that_may_be_none_or_one_are_named(good):
+    samples = good["Metadata_broad_sample"]
+    (said,) = describe_wells(good.assign(Metadata_broad_sample=samples.replace("CPD-001", "nan")))
+    assert said.startswith("A sample is called nan")
+    (said,) = describe_wells(on(good, "002", Metadata_broad_sample="cpd-000").pipe(controls_of, good))
+    assert "small and capital letters alone are scored apart: CPD-000, cpd-000." in said
+
+
+def controls_of(profiles: pd.DataFrame, good: pd.DataFrame) -> pd.DataFrame:
+    """The profiles with the controls of `good`, which hold no sample."""
+    return profiles.assign(
+        Metadata_broad_sample=profiles["Metadata_broad_sample"].mask(good["Metadata_broad_sample"] == "", "")
+    )
+
+
+def test_samples_that_are_not_those_of_the_plate_maps_are_said(good, tmp_path):
+    screen = screen_of(good, tmp_path / "screen")
+    turned = good.assign(Metadata_broad_sample=good["Metadata_broad_sample"].replace("CPD-003", "CPD-019"))
+    said = detected(turned, tmp_path, screen)[1]
+    assert "3 wells hold another sample in the profiles than on the screen's plate maps" in said
+    assert "batch1/001 A04 is CPD-019 in the profiles and CPD-003 on the map" in said
+
+
+def test_a_gene_that_a_program_wrote_as_missing_is_none(good, tmp_path):
+    genes = good.assign(Metadata_modality="orf", Metadata_gene="NA", Metadata_target_list="nan")
+    write_gallery(genes, tmp_path)
+    read = load_profiles(str(tmp_path))
+    assert set(read["Metadata_gene"]) | set(read["Metadata_target_list"]) == {""}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"003_{LEVEL} (1).parquet", f"002_{LEVEL}.parquet", f"003_{LEVEL}.csv.bz2", f"003_{LEVEL}.parquet/part-0.parquet"],
+)
+def test_files_that_are_not_read_for_their_names_are_said(good, tmp_path, name):
+    write_gallery(good, tmp_path / "profiles")
+    folder = tmp_path / "profiles/batch1/003"
+    moved = (folder / f"003_{LEVEL}.parquet").rename(folder / "moved")
+    (folder / name).parent.mkdir(exist_ok=True)
+    moved.rename(folder / name)
+    (folder / f"._003_{LEVEL}.parquet").write_bytes(b"of a Mac")
+    said = scored(tmp_path)[1]
+    assert (
+        f"Not read, for it is not <batch>/<plate>/<plate>_{LEVEL}.parquet, .csv.gz or .csv: batch1/003/{name}." in said
+    )
+
+
+def test_a_plate_with_profiles_of_another_level_only_is_said(good, tmp_path):
+    write_gallery(good, tmp_path / "profiles")
+    file = tmp_path / "profiles/batch1/003" / f"003_{LEVEL}.parquet"
+    file.rename(file.with_name("003_normalized.parquet"))
+    assert "Of batch1/003 there are profiles of other levels only" in scored(tmp_path)[1]
+    with pytest.raises(NotFound, match="There are of other levels: normalized, "):
+        load_profiles(str(tmp_path / "profiles"), level="augmented")
+
+
 # What is a feature.
 
 
@@ -304,10 +392,27 @@ def test_a_plate_without_any_value_takes_no_feature_from_the_others(good):
     assert set(table["n_features"]) == {40}
 
 
-@pytest.mark.parametrize("values", [["1,5", "2"], ["x", "1"]])
-def test_a_feature_that_is_no_number_is_refused_with_a_value(good, values):
-    with pytest.raises(ConfigError, match=f"no numbers: Cells_Text.* Cells_Text holds {values[0]}"):
-        run_task("detection", good.assign(Cells_Text=[*values, *["1"] * (len(good) - 2)]))
+@pytest.mark.parametrize("value", ["1,5", "x", "#DIV/0!", [0.5, 2.0]])
+def test_a_feature_that_is_no_number_is_refused_with_the_value_and_its_well(good, value):
+    values = pd.Series(["1.5"] * len(good), dtype=object)
+    values[1] = value
+    what = re.escape(str(value))
+    with pytest.raises(ConfigError, match=f"no numbers: Cells_Text.* Cells_Text holds {what}.* batch1 001 A02"):
+        run_task("detection", good.assign(Cells_Text=values))
+
+
+def test_a_column_that_pandas_named_a_second_time_is_left_out_and_one_of_other_values_is_not(good, right, tmp_path):
+    table, said = detected(good.assign(**{"Cells_Feature_0.1": good["Cells_Feature_0"]}), tmp_path / "a")
+    same(table, right)
+    assert "left out: Cells_Feature_0.1 (pandas' name for a column that stands twice)" in said
+    table, said = detected(good.rename(columns={"Cells_Feature_2": "Cells_Feature_0.2"}), tmp_path / "b")
+    same(table, right)
+    assert "left out" not in said
+
+
+def test_a_feature_that_is_one_number_everywhere_is_named(good):
+    assert "tells none apart: Cells_Ones." in " ".join(describe_columns(good.assign(Cells_Ones=True)))
+    assert "tells none apart" not in " ".join(describe_columns(good.assign(Cells_Zeros=0.0)))
 
 
 def test_features_of_truth_values_and_of_numbers_written_as_text_are_numbers(good, tmp_path):
@@ -403,6 +508,21 @@ def test_doses_that_files_round_in_their_own_ways_are_one_dose(tmp_path):
     table, _ = detected(profiles, tmp_path)
     assert len(table) == 36
     assert table.loc[0, "label"] == "CPD-000 @ 0.333"
+
+
+@pytest.mark.parametrize(
+    "spellings", [("10uM", "10 uM", "10.0 \u00b5M"), ("10 \u03bcM", "10000 nM", "0.01mM"), ("10", "10.0", "10,0")]
+)
+def test_a_dose_is_one_however_it_is_written(good, right, tmp_path, spellings):
+    dose = good["Metadata_Plate"].map(dict(zip(PLATES, spellings, strict=True)))
+    table, said = detected(good.assign(Metadata_dose=dose), tmp_path)
+    same(table, right)
+    assert "several doses" not in said
+
+
+def test_doses_that_may_be_others_stay_apart():
+    table = pd.DataFrame({"Metadata_dose": ["10", "10 uM", "10 mg/ml", "10,000", "NA", "high", "2.5 mM"]})
+    assert doses(table).tolist() == ["10", "10 uM", "10 mg/ml", "10,000", "", "high", "2500 uM"]
 
 
 def test_doses_on_a_plate_map_come_with_the_screen(tmp_path):

@@ -200,6 +200,10 @@ def test_a_split_without_parts_is_refused(wells, parts, why):
         ("a.tsv", b"<html></html>", "a page of HTML"),
         ("a.csv", b"part,broad_sample\ntrain,x,y\n", "line 2 has 3 fields, the header 2"),
         ("a.csv", b"broad_sample\nx\n", "needs a column part"),
+        ("a.csv", b"part,broad_sample\n", "a header and no rows"),
+        ("a.csv", b"part,broad_sample\ntrain,x\nNA,y\n", "1 rows of the split have no part"),
+        ("a.csv", b"part,broad_sample,Part\ntrain,x,test\n", "has column part twice, with other values"),
+        ("a.parquet", b"part,broad_sample\ntrain,x\n", "no parquet file"),
     ],
 )
 def test_a_file_without_a_split_is_refused_with_its_name_and_the_cause(wells, tmp_path, name, data, why):
@@ -208,6 +212,14 @@ def test_a_file_without_a_split_is_refused_with_its_name_and_the_cause(wells, tm
     with pytest.raises(ConfigError, match=why) as error:
         check_split_file(path, wells)
     assert str(path) in str(error.value)
+
+
+def test_a_split_may_have_a_column_twice_and_be_parquet_under_another_name(wells, tmp_path):
+    samples = wells.loc[wells["Metadata_control_type"] != "negcon", "Metadata_broad_sample"]
+    samples = sorted(set(samples) - {""})[:2]
+    split = pd.DataFrame({"part": ["train", "test"], "broad_sample": samples, "Metadata_broad_sample": samples})
+    split.to_parquet(tmp_path / "a.csv")
+    assert check_split_file(tmp_path / "a.csv", wells, "representation").empty
 
 
 def test_a_split_may_spell_wells_and_plates_that_are_numbers_in_its_own_way(tmp_path):
