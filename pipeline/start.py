@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from pipeline.errors import ConfigError, NotFound, SettingsDiffer, StorageError
 from pipeline.plan import Plan, findings_table, make_plan, screen_plates
 from pipeline.plan.checks import Finding
 from pipeline.plan.metadata import plate_list
+from pipeline.plan.plan import PlateImages
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.overlay import overlay
@@ -110,7 +112,8 @@ def _planned(opened: _Opened, progress: Progress) -> Plan:
     progress.say(f"Listing {config.images}")
     copies = config.screen.copied_names
     needed = [name for name in opened.record["inputs"] if name not in copies]
-    plan = _with_lost_plates(make_plan(config, needed, earlier), storage, config.screen, earlier)
+    plan = make_plan(config, needed, earlier, partial(_kept, storage))
+    plan = _with_unusable_plates(plan, storage, config.screen, earlier)
     return plan if earlier is None else _with_replaced(plan, opened)
 
 
@@ -121,10 +124,25 @@ def _earlier(storage: Storage) -> pd.DataFrame | None:
         return None
 
 
-def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.DataFrame | None) -> Plan:
-    """The plan with the plates that were planned before and cannot be now: their results stay.
+def _kept(storage: Storage, plate: Plate) -> PlateImages:
+    """What was planned of a plate whose images are gone: they are often moved away once they are measured."""
+    row = read_plates(storage).set_index(KEYS).loc[[plate]].iloc[0].dropna()
+    return PlateImages(
+        plate, read_sites(storage, plate), dict(zip(map(str, row.index), row, strict=True)), [_gone(plate)]
+    )
 
-    (Raw images are often moved away once they are measured.) A plate that the plates table names no more is left out.
+
+def _gone(plate: Plate) -> Finding:
+    what = (
+        f"{plate} was planned before and cannot be now: its images or tables are gone. What was measured of it stays."
+    )
+    return Finding("images_gone", *plate, what)
+
+
+def _with_unusable_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.DataFrame | None) -> Plan:
+    """The plan with the plates, as they were, that were planned before and whose tables cannot be read now.
+
+    A plate that the plates table names no more is left out.
     """
     if earlier is None:
         return plan
@@ -140,13 +158,12 @@ def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.
             rows = rows.fillna("")
         return pd.concat([table, rows.astype(table.dtypes)], ignore_index=True)
 
-    what = "{} was planned before and cannot be now: its images or tables are gone. What was measured of it stays."
     return replace(
         plan,
         plates=joined(plan.plates, before),
         wells=joined(plan.wells, earlier),
         plate_sites=joined(plan.plate_sites, pd.concat([read_sites(storage, plate) for plate in lost])),
-        findings=_more(plan, [Finding("images_gone", *plate, what.format(plate)) for plate in lost]),
+        findings=_more(plan, [_gone(plate) for plate in lost]),
     )
 
 
@@ -154,8 +171,7 @@ def _with_replaced(plan: Plan, opened: _Opened) -> Plan:
     """The plan with a finding for each well that was measured from other images than there are now."""
     run = Run(opened.storage, opened.config, opened.cppipe, opened.record)
     found = []
-    for plate in plan.plate_list:
-        listed = ledger.listed_wells(run.storage, run.measuring12, plate)
+    for plate, listed in ledger.listed_plates(run.storage, run.measuring12, plan.plate_list).items():
         if listed:
             found += [
                 Finding("images_replaced", *plate, _REPLACED.format(plate=plate, well=well), well)
@@ -191,11 +207,13 @@ def _write(opened: _Opened, plan: Plan) -> Run:
 
 def _refuse_other_illumination(run: Run, plan: Plan) -> None:
     """Raises `SettingsDiffer` where measured wells of a plate were corrected by another published function."""
+    if run.config.illumination not in ("auto", "gallery"):  # they are of no use to this root
+        return
     try:
         before = read_plates(run.storage).set_index(KEYS)
     except NotFound:
         return
-    functions = [str(name) for name in plan.plates if str(name).startswith("ETag_")]
+    functions = [f"ETag_{function}" for function in illumination.wanted(run)]
     for row in plan.plates[[*KEYS, *functions]].fillna("").to_dict("records"):
         plate = Plate(row[KEYS[0]], row[KEYS[1]])
         if plate not in before.index:

@@ -57,8 +57,13 @@ class Run:
         return read_wells(self.storage)
 
     @cached_property
+    def plate_table(self) -> pd.DataFrame:
+        """One row a plate; see `Plan.plates`."""
+        return read_plates(self.storage)
+
+    @cached_property
     def plates(self) -> list[Plate]:
-        table = read_plates(self.storage)[["Metadata_Batch", "Metadata_Plate"]]
+        table = self.plate_table[["Metadata_Batch", "Metadata_Plate"]]
         return [Plate(*row) for row in table.itertuples(index=False)]
 
 
