@@ -198,10 +198,10 @@ def report(config: ConfigFile) -> None:
     from dataclasses import replace
 
     from pipeline.report import write_report
-    from pipeline.results.run import open_run
+    from pipeline.results.run import find_measured, open_run
 
     settings = _config(config)
-    run = open_run(settings.results)
+    run = open_run(find_measured(settings))
     summary = write_report(replace(run, config=run.config.model_copy(update={"report": settings.report})))
     console.print(f"Report: {summary.report}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError, NotFound, SettingsDiffer, StorageError
 from pipeline.plan import Plan, findings_table, make_plan, screen_plates
 from pipeline.plan.checks import Finding
 from pipeline.plan.metadata import plate_list
-from pipeline.plan.plan import PlateImages
+from pipeline.plan.plan import WELL, PlateImages
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.overlay import overlay
@@ -114,7 +114,11 @@ def _planned(opened: _Opened, progress: Progress) -> Plan:
     needed = [name for name in opened.record["inputs"] if name not in copies]
     plan = make_plan(config, needed, earlier, partial(_kept, storage))
     plan = _with_unusable_plates(plan, storage, config.screen, earlier)
-    return plan if earlier is None else _with_replaced(plan, opened)
+    if earlier is None:
+        return plan
+    run = Run(storage, config, opened.cppipe, opened.record)
+    listed = ledger.listed_plates(storage, run.measuring12, plan.plate_list)
+    return _with_replaced(_with_lost_wells(plan, earlier, listed), run, listed)
 
 
 def _earlier(storage: Storage) -> pd.DataFrame | None:
@@ -167,16 +171,32 @@ def _with_unusable_plates(plan: Plan, storage: Storage, screen: Screen, earlier:
     )
 
 
-def _with_replaced(plan: Plan, opened: _Opened) -> Plan:
+def _with_lost_wells(plan: Plan, earlier: pd.DataFrame, listed: Mapping[Plate, Container[str]]) -> Plan:
+    """The plan with the wells that were measured and that neither a plate map nor an image names now."""
+    now = set(plan.wells[WELL].itertuples(index=False, name=None))
+    keys = earlier[WELL].itertuples(index=False, name=None)
+    is_lost = [key not in now and key[2] in listed.get(Plate(*key[:2]), ()) for key in keys]
+    if not any(is_lost):
+        return plan
+    lost = earlier[is_lost].reindex(columns=plan.wells.columns).assign(sites=0).fillna("").astype(plan.wells.dtypes)
+    wells = pd.concat([plan.wells, lost], ignore_index=True)
+    order = {plate: place for place, plate in enumerate(plan.plate_list)}
+    wells["order"] = [order[plate] for plate in plate_list(wells)]
+    wells = wells.sort_values(["order", "Metadata_Row", "Metadata_Column"], ignore_index=True).drop(columns="order")
+    what = "{}/{} {} is on no plate map and has no images now. What was measured of it stays."
+    keys = lost[WELL].itertuples(index=False, name=None)
+    found = [Finding("images_gone", batch, plate, what.format(batch, plate, well), well) for batch, plate, well in keys]
+    return replace(plan, wells=wells, findings=_more(plan, found))
+
+
+def _with_replaced(plan: Plan, run: Run, listed: Mapping[Plate, Mapping[str, ledger.Listed]]) -> Plan:
     """The plan with a finding for each well that was measured from other images than there are now."""
-    run = Run(opened.storage, opened.config, opened.cppipe, opened.record)
-    found = []
-    for plate, listed in ledger.listed_plates(run.storage, run.measuring12, plan.plate_list).items():
-        if listed:
-            found += [
-                Finding("images_replaced", *plate, _REPLACED.format(plate=plate, well=well), well)
-                for well in measure.replaced_wells(run, plan.plate_sites, plate, listed)
-            ]
+    found = [
+        Finding("images_replaced", *plate, _REPLACED.format(plate=plate, well=well), well)
+        for plate, own in listed.items()
+        if own
+        for well in measure.replaced_wells(run, plan.plate_sites, plate, own)
+    ]
     return replace(plan, findings=_more(plan, found)) if found else plan
 
 

@@ -151,6 +151,24 @@ def find_root(results: Location, record: dict[str, Any], *, new: bool = False) -
     return beside if new or read_record(open_storage(beside)) is not None else results
 
 
+def find_measured(config: Config) -> Location:
+    """The root, at the config's results or below its measurings, whose cells were measured as the config says, by
+    whatever version of the engine; the results where none was. Raises `ConfigError` where there are several."""
+    results, asked = config.results, json.loads(json.dumps(config.measuring()))
+    beside = [results.join(MEASURINGS, name) for name in open_storage(results).folders(f"{MEASURINGS}/")]
+    found = []
+    for place in [results, *beside]:
+        measuring = (read_record(open_storage(place)) or {}).get("measuring", {})
+        if {name: measuring.get(name) for name in asked} == asked:
+            found.append(place)
+    if len(found) > 1:
+        raise ConfigError(
+            f"The screen was measured more than once as this config says: {', '.join(map(str, found))}. Name the one "
+            "that you mean as `results`."
+        )
+    return found[0] if found else results
+
+
 def update_config(storage: Storage, config: Config) -> None:
     """Keep the config of the call at hand, for workers."""
     put_if_other(storage, CONFIG, config.to_yaml().encode())

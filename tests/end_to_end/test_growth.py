@@ -28,7 +28,7 @@ from pipeline.progress import Progress
 from pipeline.report import certificate
 from pipeline.results import ledger
 from pipeline.results.records import CURRENT, MISSING
-from pipeline.results.run import open_run
+from pipeline.results.run import find_measured, open_run
 from pipeline.retry import retry
 from pipeline.scores.stage import score_unit
 from pipeline.screen import Plate
@@ -262,6 +262,19 @@ def test_tables_are_corrected_and_wells_excluded_where_images_were_moved_away(sc
     assert screen.run(**changed, **{"scores.seed": 1}) == {"score": 2, "compare": 1}
 
 
+def test_a_measured_well_that_map_and_images_name_no_more_stays(screen: Screen) -> None:
+    screen.edit("platemaps/Simulated_compound_platemap.txt", "Simulated_compound_platemap\tB03\tCPD-02-2\tDMSO", "")
+    folder = next((screen.folder / "screen/images" / BATCH / "images").glob("SIM00101__*")) / "Images"
+    for path in folder.glob("r02c03*"):
+        path.unlink()
+    done = screen.run(**{"profiles.aggregate": "mean"})
+    assert (done["profile"], done["select"]) == (2, 1)
+    profiles = open_profiles(screen.folder / "results", level="augmented", plates="SIM00101")
+    assert "B03" in set(profiles["Metadata_Well"])
+    findings = plan_run(screen.config(), QUIET, write=False).findings
+    assert ["SIM00101", "B03", "images_gone"] in findings[["plate", "well", "kind"]].to_numpy().tolist()
+
+
 def test_a_plate_that_the_screen_names_no_more_is_not_read_and_comes_back_for_nothing(screen: Screen) -> None:
     results = screen.folder / "results"
     text = (screen.folder / "screen/tables/image_plates.csv").read_text()
@@ -343,6 +356,8 @@ def test_cells_measured_otherwise_are_refused_and_can_be_measured_beside(
     assert stored(str(screen.folder / "results")) == before
     assert screen.run(**change) == {}  # found again without being asked for
     (beside,) = (screen.folder / "results/measurings").iterdir()
+    assert find_measured(screen.config(**change)).url == str(beside)  # the one that `report` writes to
+    assert find_measured(screen.config()).url == str(screen.folder / "results")
     assert len(open_profiles(beside, level="")) == len(open_profiles(screen.folder / "results", level="")) == 13
 
 
