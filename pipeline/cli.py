@@ -13,7 +13,6 @@ from rich.text import Text
 
 from pipeline import __version__
 from pipeline.errors import PipelineError, Refused
-from pipeline.screen import well_name, well_position
 
 app = typer.Typer(
     help="From a Cell Painting screen's images in S3 to single cells, profiles, scores and a report.\n\n"
@@ -76,7 +75,7 @@ def plan(
     if diff:
         from pipeline.standings import show_todo, todo
 
-        show_todo(todo(settings, Progress()), console)
+        show_todo(*todo(settings, Progress()), console)
         return
     planned = plan_run(settings, Progress(), write=not show)
     console.print(show_plan(planned, settings.screen.condition), highlight=False, soft_wrap=True)
@@ -172,8 +171,7 @@ def retry(
     from pipeline.retry import retry as open_again
 
     run = _open(results, profile, endpoint)
-    wells = [well_name(*well_position(name)) for name in well or ()]
-    opened = open_again(run, replaced=replaced, kinds=kind or (), plates=plate or (), wells=wells)
+    opened = open_again(run, replaced=replaced, kinds=kind or (), plates=plate or (), wells=well or ())
     for where, names in opened.items():
         _note(f"{where}: {', '.join(names)}")
     _note(f"{sum(map(len, opened.values()))} wells are open again; `run` measures them.")
@@ -201,10 +199,10 @@ def report(config: ConfigFile) -> None:
     from dataclasses import replace
 
     from pipeline.report import write_report
-    from pipeline.results.run import open_run
+    from pipeline.results.run import find_measured, open_run
 
     settings = _config(config)
-    run = open_run(settings.results)
+    run = open_run(find_measured(settings))
     summary = write_report(replace(run, config=run.config.model_copy(update={"report": settings.report})))
     console.print(f"Report: {summary.report}")
 

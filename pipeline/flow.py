@@ -11,7 +11,6 @@ can grow at the cost of what is new, and a notebook can start anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
@@ -79,7 +78,7 @@ def flow(run: Run) -> list[Step]:
         return steps[-1:]
 
     profiled: dict[str, list[Step]] = {plate.batch: [] for plate in run.plates}
-    for plate, listed in ledgers(run).items():
+    for plate, listed in ledger.listed_plates(run.storage, run.measuring12, run.plates).items():
         waiting = open_wells(run, plate, listed)
         measured: list[Step] = []
         if waiting.now:
@@ -91,11 +90,13 @@ def flow(run: Run) -> list[Step]:
             for well in waiting.now:
                 aside = partial(measure.set_aside, run, plate, well)
                 measured += step(MISSING, "measure", measure.measure_well, *plate, well, after=smooth, or_else=aside)
-        if waiting.later:
-            continue  # this call does not finish the plate: what was published of it before stays
-        found = cells.publication_standing(run.storage, plate, listed, run.wells)
-        published = step(found, "publish", cells.publish, *plate, after=measured)
+        published: list[Step] = []
+        if not waiting.later:
+            found = cells.publication_standing(run.storage, plate, listed, run.wells)
+            published = step(found, "publish", cells.publish, *plate, after=measured)
         found = profiles.plate_standing(run, plate)
+        if waiting.later and not cells.is_readable(run.storage, plate):
+            continue  # this call does not finish the plate; what was published of it before stays
         profiled[plate.batch] += step(found, "profile", profiles.profile_plate, *plate, after=published)
 
     selected: dict[str, list[Step]] = {}
@@ -122,13 +123,6 @@ class Waiting(NamedTuple):
 
     now: list[str]
     later: list[str]
-
-
-def ledgers(run: Run) -> dict[Plate, dict[str, ledger.Listed]]:
-    """What is measured of each plate."""
-    with ThreadPoolExecutor(16) as pool:
-        listed = pool.map(lambda plate: ledger.listed_wells(run.storage, run.measuring12, plate), run.plates)
-        return dict(zip(run.plates, listed, strict=True))
 
 
 def open_wells(run: Run, plate: Plate, listed: Mapping[str, ledger.Listed]) -> Waiting:

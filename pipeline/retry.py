@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, EngineError, ImageError, PipelineError, StoreError
 from pipeline.measure import replaced_wells
+from pipeline.plan.metadata import nearest, plate_list
 from pipeline.results import ledger
 from pipeline.results.plan import read_sites
 from pipeline.results.run import Run
-from pipeline.screen import Plate
+from pipeline.screen import Plate, well_name, well_position
+
+
+def _kinds(error: type[PipelineError]) -> list[str]:
+    return [error.kind, *(kind for below in error.__subclasses__() for kind in _kinds(below))]
+
+
+#: what the ledger can say of a well or site that failed
+KINDS = ["failed", *(kind for error in (ImageError, EngineError, StoreError) for kind in _kinds(error)), "worker_died"]
 
 
 def retry(
@@ -24,24 +33,39 @@ def retry(
 
     All that is said must hold: `replaced`: the plan's images are others than the well was measured from; `kinds`: of
     failure, e.g. "worker_died", of the well or of one of its sites, or "failed" for any; `plates`: names or
-    batch/plate; `wells`: names. Raises `ConfigError` where nothing is said, or a plate is none of the run's.
+    batch/plate; `wells`: names. Raises `ConfigError` where nothing is said, and for a plate, well or kind that there is
+    not.
     """
     if not (replaced or kinds or plates or wells):
         raise ConfigError("Say which wells to measure again: by plate, by well, by kind of failure, or `--replaced`.")
     chosen = [plate for plate in run.plates if not plates or {plate.plate, plate.key} & set(plates)]
-    if unknown := [name for name in plates if not any(name in (plate.plate, plate.key) for plate in run.plates)]:
-        raise ConfigError(
-            f"There is no plate {unknown[0]} at {run.storage.location}; there are "
-            f"{', '.join(plate.key for plate in run.plates[:5])}."
-        )
+    named = [name for plate in run.plates for name in (plate.plate, plate.key)]
+    _check_names("plate", plates, named, run)
+    here = run.wells[[plate in chosen for plate in plate_list(run.wells)]]
+    wells = {_full_name(name) for name in wells}
+    _check_names("well", wells, sorted(set(here["Metadata_Well"])), run)
+    _check_names("kind of failure", kinds, KINDS, run)
     opened: dict[Plate, list[str]] = {}
     for plate in chosen:
-        found = list(_fitting(run, plate, replaced, set(kinds), set(wells)))
+        found = list(_fitting(run, plate, replaced, set(kinds), wells))
         for well in found:
             ledger.remove_entry(run.storage, run.measuring12, plate, well)
         if found:
             opened[plate] = found
     return opened
+
+
+def _check_names(what: str, names: Collection[str], known: Collection[str], run: Run) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"There is no {what} {name!r} at {run.storage.location}.{nearest(name, known)}")
+
+
+def _full_name(well: str) -> str:
+    try:
+        return well_name(*well_position(well))
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
 
 
 def _fitting(run: Run, plate: Plate, replaced: bool, kinds: set[str], wells: set[str]) -> Iterator[str]:

@@ -9,16 +9,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import report
 from pipeline.cells.layout import publication_key
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.flow import flow
+from pipeline.plan.metadata import nearest
 from pipeline.profiles.stage import record_key, selection_key
 from pipeline.progress import Progress
 from pipeline.results.overlay import overlay
-from pipeline.results.records import read_record
+from pipeline.results.records import Standing, read_record
 from pipeline.results.run import Run
-from pipeline.scores.stage import table_key
+from pipeline.scores.stage import in_order, table_key
 from pipeline.start import start
 from pipeline.steps import Step
 
@@ -37,29 +39,39 @@ STAGES = {
 SHOWN = 10
 
 
-def todo(config: Config, progress: Progress) -> list[Step]:
-    """What `run` would do with this config now: the steps, each with the standing of what it makes. Writes nothing."""
-    return flow(start(config, progress, through=overlay))
+def todo(config: Config, progress: Progress) -> tuple[list[Step], Standing]:
+    """What `run` would do with this config now: the steps, each with the standing of what it makes, and the standing of
+    the report, which comes after them. Writes nothing."""
+    run = start(config, progress, through=overlay)
+    return flow(run), report.standing(run)
 
 
-def show_todo(steps: list[Step], console: Console) -> None:
+def show_todo(steps: list[Step], page: Standing, console: Console) -> None:
     if not steps:
-        console.print("Everything is current; `run` would do nothing.")
+        _say(console, f"Everything is current{_but(page)}; `run` would {_do_about(page)}.")
         return
     found = Counter(_stage(step) for step in steps)
     console.print(
         "`run` would make "
         + ", ".join(f"{found[stage]:,} {what}" for stage, what in STAGES.items() if found[stage])
-        + "."
+        + ", and write the report."
     )
     _show_reasons(steps, console)
+
+
+def _but(page: Standing) -> str:
+    return "" if page.is_current else f" but the report ({page.why})"
+
+
+def _do_about(page: Standing) -> str:
+    return "do nothing" if page.is_current else "write it"
 
 
 def show_standings(run: Run, console: Console) -> None:
     """Of every stage, how many results are stale or missing, and why. What is not named is current."""
     steps = flow(run)
     if not steps:
-        console.print("Every result is current.")
+        _say(console, f"Every result is current{_but(report.standing(run))}.")
         return
     table = Table()
     for name in ("result", "stale", "missing"):
@@ -83,17 +95,26 @@ def made_from(run: Run, result: str) -> dict[str, Any]:
             keys += [publication_key(plate), record_key(plate)]
     found = {key: record for key in keys if (record := read_record(run.storage, key)) is not None}
     if not found:
-        names = [*dict.fromkeys(plate.batch for plate in run.plates), *(plate.key for plate in run.plates[:5])]
-        raise ConfigError(f"There is no result {result!r} at {run.storage.location}. There are {', '.join(names)}, ...")
+        names = [
+            *in_order(run.config.scores.tasks),
+            *(name for plate in run.plates for name in (plate.batch, plate.key)),
+        ]
+        raise ConfigError(
+            f"There is no result {result!r} at {run.storage.location}, or it is not made yet.{nearest(result, names)}"
+        )
     return {key: record["inputs"] for key, record in found.items()}
 
 
 def _show_reasons(steps: Iterable[Step], console: Console) -> None:
     stale = [step for step in steps if step.standing.state == "stale" and "comes before it" not in step.standing.why]
     for step in stale[:SHOWN]:
-        console.print(f"{step.task.key} is stale: {step.standing.why}", highlight=False, soft_wrap=True)
+        _say(console, f"{step.task.key} is stale: {step.standing.why}")
     if len(stale) > SHOWN:
         console.print(f"... and {len(stale) - SHOWN} more")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _stage(step: Step) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from pipeline.errors import ConfigError, NotFound, SettingsDiffer, StorageError
 from pipeline.plan import Plan, findings_table, make_plan, screen_plates
 from pipeline.plan.checks import Finding
 from pipeline.plan.metadata import plate_list
+from pipeline.plan.plan import WELL, PlateImages
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.overlay import overlay
@@ -110,8 +112,13 @@ def _planned(opened: _Opened, progress: Progress) -> Plan:
     progress.say(f"Listing {config.images}")
     copies = config.screen.copied_names
     needed = [name for name in opened.record["inputs"] if name not in copies]
-    plan = _with_lost_plates(make_plan(config, needed, earlier), storage, config.screen, earlier)
-    return plan if earlier is None else _with_replaced(plan, opened)
+    plan = make_plan(config, needed, earlier, partial(_kept, storage))
+    plan = _with_unusable_plates(plan, storage, config.screen, earlier)
+    if earlier is None:
+        return plan
+    run = Run(storage, config, opened.cppipe, opened.record)
+    listed = ledger.listed_plates(storage, run.measuring12, plan.plate_list)
+    return _with_replaced(_with_lost_wells(plan, earlier, listed), run, listed)
 
 
 def _earlier(storage: Storage) -> pd.DataFrame | None:
@@ -121,10 +128,25 @@ def _earlier(storage: Storage) -> pd.DataFrame | None:
         return None
 
 
-def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.DataFrame | None) -> Plan:
-    """The plan with the plates that were planned before and cannot be now: their results stay.
+def _kept(storage: Storage, plate: Plate) -> PlateImages:
+    """What was planned of a plate whose images are gone: they are often moved away once they are measured."""
+    row = read_plates(storage).set_index(KEYS).loc[[plate]].iloc[0].dropna()
+    return PlateImages(
+        plate, read_sites(storage, plate), dict(zip(map(str, row.index), row, strict=True)), [_gone(plate)]
+    )
 
-    (Raw images are often moved away once they are measured.) A plate that the plates table names no more is left out.
+
+def _gone(plate: Plate) -> Finding:
+    what = (
+        f"{plate} was planned before and cannot be now: its images or tables are gone. What was measured of it stays."
+    )
+    return Finding("images_gone", *plate, what)
+
+
+def _with_unusable_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.DataFrame | None) -> Plan:
+    """The plan with the plates, as they were, that were planned before and whose tables cannot be read now.
+
+    A plate that the plates table names no more is left out.
     """
     if earlier is None:
         return plan
@@ -146,27 +168,41 @@ def _with_lost_plates(plan: Plan, storage: Storage, screen: Screen, earlier: pd.
         places = pd.Series([order[plate] for plate in plate_list(both)], dtype=int)
         return both.iloc[places.argsort(kind="stable")].reset_index(drop=True)
 
-    what = "{} was planned before and cannot be now: its images or tables are gone. What was measured of it stays."
     return replace(
         plan,
         plates=joined(plan.plates, before),
         wells=joined(plan.wells, earlier),
         plate_sites=joined(plan.plate_sites, pd.concat([read_sites(storage, plate) for plate in lost])),
-        findings=_more(plan, [Finding("images_gone", *plate, what.format(plate)) for plate in lost]),
+        findings=_more(plan, [_gone(plate) for plate in lost]),
     )
 
 
-def _with_replaced(plan: Plan, opened: _Opened) -> Plan:
+def _with_lost_wells(plan: Plan, earlier: pd.DataFrame, listed: Mapping[Plate, Container[str]]) -> Plan:
+    """The plan with the wells that were measured and that neither a plate map nor an image names now."""
+    now = set(plan.wells[WELL].itertuples(index=False, name=None))
+    keys = earlier[WELL].itertuples(index=False, name=None)
+    is_lost = [key not in now and key[2] in listed.get(Plate(*key[:2]), ()) for key in keys]
+    if not any(is_lost):
+        return plan
+    lost = earlier[is_lost].reindex(columns=plan.wells.columns).assign(sites=0).fillna("").astype(plan.wells.dtypes)
+    wells = pd.concat([plan.wells, lost], ignore_index=True)
+    order = {plate: place for place, plate in enumerate(plan.plate_list)}
+    wells["order"] = [order[plate] for plate in plate_list(wells)]
+    wells = wells.sort_values(["order", "Metadata_Row", "Metadata_Column"], ignore_index=True).drop(columns="order")
+    what = "{}/{} {} is on no plate map and has no images now. What was measured of it stays."
+    keys = lost[WELL].itertuples(index=False, name=None)
+    found = [Finding("images_gone", batch, plate, what.format(batch, plate, well), well) for batch, plate, well in keys]
+    return replace(plan, wells=wells, findings=_more(plan, found))
+
+
+def _with_replaced(plan: Plan, run: Run, listed: Mapping[Plate, Mapping[str, ledger.Listed]]) -> Plan:
     """The plan with a finding for each well that was measured from other images than there are now."""
-    run = Run(opened.storage, opened.config, opened.cppipe, opened.record)
-    found = []
-    for plate in plan.plate_list:
-        listed = ledger.listed_wells(run.storage, run.measuring12, plate)
-        if listed:
-            found += [
-                Finding("images_replaced", *plate, _REPLACED.format(plate=plate, well=well), well)
-                for well in measure.replaced_wells(run, plan.plate_sites, plate, listed)
-            ]
+    found = [
+        Finding("images_replaced", *plate, _REPLACED.format(plate=plate, well=well), well)
+        for plate, own in listed.items()
+        if own
+        for well in measure.replaced_wells(run, plan.plate_sites, plate, own)
+    ]
     return replace(plan, findings=_more(plan, found)) if found else plan
 
 
@@ -197,11 +233,13 @@ def _write(opened: _Opened, plan: Plan) -> Run:
 
 def _refuse_other_illumination(run: Run, plan: Plan) -> None:
     """Raises `SettingsDiffer` where measured wells of a plate were corrected by another published function."""
+    if run.config.illumination not in ("auto", "gallery"):  # they are of no use to this root
+        return
     try:
         before = read_plates(run.storage).set_index(KEYS)
     except NotFound:
         return
-    functions = [str(name) for name in plan.plates if str(name).startswith("ETag_")]
+    functions = [f"ETag_{function}" for function in illumination.wanted(run)]
     for row in plan.plates[[*KEYS, *functions]].fillna("").to_dict("records"):
         plate = Plate(row[KEYS[0]], row[KEYS[1]])
         if plate not in before.index:

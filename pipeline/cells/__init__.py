@@ -6,7 +6,7 @@ from pipeline.cells.commit import put_well
 from pipeline.cells.create import create_plate, read_schema, write_schema
 from pipeline.cells.encode import EncodedWell, encode_well
 from pipeline.cells.image_table import encode_image_table, open_image_measurements, put_image_measurements
-from pipeline.cells.plates import is_published, published_plates, read_publication
+from pipeline.cells.plates import is_published, is_readable, published_plates, read_publication
 from pipeline.cells.publish import publication_standing, publish, publish_plate
 from pipeline.cells.read import cells_frame, open_cells, read_well
 from pipeline.cells.schema import Schema
@@ -23,6 +23,7 @@ __all__ = [
     "encode_image_table",
     "encode_well",
     "is_published",
+    "is_readable",
     "open_cells",
     "open_image_measurements",
     "publication_standing",

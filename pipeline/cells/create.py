@@ -79,7 +79,10 @@ def create_plate(
     store = MemoryStore(objects)
     own = {"batch": plate.batch, "plate": plate.plate, "wells": len(names)}
     own |= {"schema": schema.digest, "format": layout.FORMAT}
-    create_group(store, attributes={**dict(sorted((attributes or {}).items())), **own})
+    about = {**dict(sorted((attributes or {}).items())), **own}
+    if _created_as(storage, plate) == about:
+        return
+    create_group(store, attributes=about)
     layout.features_array(
         store, len(names), schema.capacity, schema.columns, "features", coordinates="row column", index=schema.index
     )
@@ -92,6 +95,14 @@ def create_plate(
     for folder in ("cells", f"cells/{plate.batch}"):
         _write_all(storage, layout.encoded(group, folder))
     _write_all(storage, layout.encoded(objects, layout.plate_folder(plate)))
+
+
+def _created_as(storage: Storage, plate: Plate) -> dict[str, Any] | None:
+    """What the group of a plate says that is there already, whole, for the group comes last; one request."""
+    try:
+        return json.loads(storage.get(f"{layout.plate_folder(plate)}/zarr.json"))["attributes"]
+    except NotFound:
+        return None
 
 
 def read_plate(storage: Storage, plate: Plate) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.cells import layout
 from pipeline.errors import Incomplete
+from pipeline.results.plan import planned_plates
 from pipeline.results.records import read_record
 from pipeline.screen import Plate
 from pipeline.storage import Storage
@@ -35,13 +36,29 @@ def is_published(storage: Storage, plate: Plate) -> bool:
     return storage.stat(layout.publication_key(plate)) is not None
 
 
+def is_readable(storage: Storage, plate: Plate) -> bool:
+    """Whether the plate is published, and not being published anew."""
+    found = read_record(storage, layout.publication_key(plate))
+    return found is not None and found.get("inputs", {}) is not None
+
+
 def published_plates(storage: Storage) -> list[Plate]:
+    """The plates that are published and still in the plan: a plate that the screen names no more is not read."""
     keys = (entry.key for entry in storage.entries("plates/"))
-    return [Plate(*key.removesuffix(".json").split("/")[1:]) for key in keys if key.endswith(".json")]
+    return _planned(
+        storage, [Plate(*key.removesuffix(".json").split("/")[1:]) for key in keys if key.endswith(".json")]
+    )
 
 
 def created_plates(storage: Storage) -> list[Plate]:
-    return [Plate(batch, plate) for batch in storage.folders("cells/") for plate in storage.folders(f"cells/{batch}/")]
+    """The plates that are in the store and still in the plan."""
+    batches = storage.folders("cells/")
+    return _planned(storage, [Plate(batch, plate) for batch in batches for plate in storage.folders(f"cells/{batch}/")])
+
+
+def _planned(storage: Storage, plates: list[Plate]) -> list[Plate]:
+    planned = planned_plates(storage)
+    return plates if planned is None else [plate for plate in plates if plate in planned]
 
 
 def choose_plates(

@@ -46,9 +46,11 @@ def publication_standing(storage: Storage, plate: Plate, listed: Mapping[str, Li
     """Whether a plate is published as its ledger and the plan have it. `listed`: its ledger; `wells`: the plan's."""
     excluded, imaged = _of_plan(wells, plate)
     counted = {well: entry.md5 for well, entry in listed.items() if well not in excluded}
+    record = read_record(storage, layout.publication_key(plate))
     if waiting := sorted(set(imaged) - counted.keys()):
-        return Standing("missing", f"{len(waiting)} wells are not measured yet ({some(waiting)})")
-    found = compare(read_record(storage, layout.publication_key(plate)), {"wells": counted, "excluded": excluded})
+        why = f"{len(waiting)} wells are not measured yet ({some(waiting)})"
+        return Standing("missing" if record is None else "stale", why)
+    found = compare(record, {"wells": counted, "excluded": excluded})
     return found if found.state != "stale" else replaced(found, why=f"of the plate {found.why}")
 
 

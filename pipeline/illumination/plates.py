@@ -15,7 +15,7 @@ from pipeline.contents import instead_of_data
 from pipeline.engines import cppipe
 from pipeline.engines.loading import FullScale, full_scales
 from pipeline.errors import Changed, ConfigError, CppipeError, ImageError, NotFound
-from pipeline.results.plan import ImageFile, planned_files, read_plates
+from pipeline.results.plan import ImageFile, planned_files
 from pipeline.results.records import read_record
 from pipeline.results.run import Run
 from pipeline.screen import Plate
@@ -195,7 +195,7 @@ def image_kind(run: Run, plate: Plate) -> ImageKind:
 
 def _row(run: Run, plate: Plate) -> dict[Hashable, Any]:
     """The plate's row of the plates table."""
-    table = read_plates(run.storage)
+    table = run.plate_table
     rows = table[(table["Metadata_Batch"] == plate.batch) & (table["Metadata_Plate"] == plate.plate)]
     if rows.empty:
         raise ConfigError(f"Plate {plate} is not in the plan of {run.storage.location}")

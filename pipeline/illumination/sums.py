@@ -24,7 +24,7 @@ from pipeline.illumination.method import PartialSum, finish
 from pipeline.illumination.plates import function_key, image_kind, record_key, sources, wanted
 from pipeline.images import describe, prefetch, read_images
 from pipeline.results.plan import planned_files, read_sites
-from pipeline.results.records import encode
+from pipeline.results.records import encode, read_record
 from pipeline.results.run import Run, open_run, put_if_other
 from pipeline.screen import Plate
 from pipeline.storage import Location, md5, open_storage
@@ -95,10 +95,13 @@ def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[
 def finish_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     """Merge the parts of a plate into its illumination functions, and record how many images made each.
 
-    A channel of which no image could be used gets no function. Raises `Incomplete` where the parts do not hold
-    every planned well once.
+    A channel of which no image could be used gets no function. Functions that are made already stay. Raises
+    `Incomplete` where the parts do not hold every planned well once.
     """
     run, where = open_run(results), Plate(batch, plate)
+    made_before = read_record(run.storage, record_key(where))
+    if made_before is not None:  # by another run; images may have come since
+        return _summary(made_before)
     functions = _to_compute(run, where)
     shape = image_kind(run, where).shape
     sums: dict[str, PartialSum] = {}
@@ -128,6 +131,11 @@ def finish_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
         "left_out": sorted(left_out, key=lambda image: (image["well"], image["site"], image["function"])),
     }
     run.storage.put_if_absent(record_key(where), encode(record))
+    return _summary(record)
+
+
+def _summary(record: dict[str, Any]) -> dict[str, Any]:
+    images, made, left_out = record["images"], record["functions"], record["left_out"]
     return {"functions": len(made), "images": sum(images.values()), "left_out": len(left_out)}
 
 

@@ -18,14 +18,16 @@ import pandas as pd
 import psutil
 
 from pipeline import cells, illumination
+from pipeline.cells.layout import publication_key
 from pipeline.config import differences, digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
-from pipeline.errors import EngineError, ImageError, PipelineError, SettingsDiffer, SiteFlagged, StoreError
+from pipeline.errors import EngineError, ImageError, Incomplete, PipelineError, SettingsDiffer, SiteFlagged, StoreError
 from pipeline.images import REVISION, prefetch
 from pipeline.measure.inputs import SiteInputs
 from pipeline.measure.preview import encode_preview
 from pipeline.results import ledger
 from pipeline.results.plan import SitePlan, read_well_sites, site_plans
+from pipeline.results.records import begin
 from pipeline.results.run import Run, open_run
 from pipeline.screen import Plate
 from pipeline.storage import Location
@@ -91,6 +93,8 @@ def replaced_wells(run: Run, sites: pd.DataFrame, plate: Plate, listed: Mapping[
 
 def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
     planned = read_well_sites(run.storage, plate, well)
+    if not planned:
+        raise Incomplete(f"{plate} {well} has no images in the plan now: another run planned anew. Run again.")
     schema = cells.read_schema(run.storage)
     entry = ledger.empty_entry(plate, well, input_digest(run, planned))
     entry["illumination"] = illumination.digest_of(run, plate)
@@ -108,7 +112,7 @@ def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
     if measured:
         encoded = cells.encode_well(schema, measured)
         # A worker that was paused may wake up when another has finished its well: what is in the ledger stays.
-        is_done = partial(ledger.is_finished, run.storage, run.measuring12, plate, well)
+        is_done = partial(_is_done, run, plate, well)
         cells.put_well(run.storage, plate, well, encoded, has_entry=is_done)
         cells.put_image_measurements(run.storage, plate, well, image_rows)
         entry["state"] = "measured" if encoded.n_cells else "no_cells"
@@ -121,6 +125,15 @@ def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
         entry["state"] = "flagged"
     ledger.write_entry(run.storage, run.measuring12, entry)
     return entry
+
+
+def _is_done(run: Run, plate: Plate, well: str) -> bool:
+    """Whether the well's other shard stays. If not, it was opened again: from now on, and until its plate is published
+    anew, nobody is to read the new cells by the old counts."""
+    if ledger.is_finished(run.storage, run.measuring12, plate, well):
+        return True
+    begin(run.storage, publication_key(plate))
+    return False
 
 
 def _measured_sites(

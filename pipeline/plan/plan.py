@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -77,12 +77,18 @@ class PlateImages(NamedTuple):
     findings: list[Finding]
 
 
-def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.DataFrame | None = None) -> Plan:
+def make_plan(
+    config: Config,
+    needed: Iterable[str] | None = None,
+    earlier: pd.DataFrame | None = None,
+    kept: Callable[[Plate], PlateImages] | None = None,
+) -> Plan:
     """List the images, join the metadata, check one against the other.
 
     `needed`: an engine's inputs, without which a site cannot be measured; default: all images of the channel map.
     `earlier`: wells (Metadata_Batch, _Plate, _Well) that were asked for before; they stay in the plan beside the
-    config's subset.
+    config's subset. `kept`: what was planned of a plate before, for one of `earlier` that has no images now: what map,
+    annotations and config say of its wells is as new as for any other.
     What is missing is a finding and stops nothing. A plate whose table, names or folders leave open what is meant is
     one too (`plate_unusable`), and is not planned. Raises `ConfigError` where no plate is left, where the screen's own
     tables leave open what is meant, and where an input is no image of the channel map.
@@ -91,15 +97,16 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
     needed = _needed_images(screen, needed)
     source = SOURCES[screen.sources]
     (table, findings), found = plates_table(screen), source.find(storage, screen)
-    if not found:
+    before = set() if earlier is None else set(earlier[WELL].itertuples(index=False, name=None))
+    planned_before = {Plate(*key[:2]) for key in before} if kept else set()
+    if not found and not planned_before:
         raise ConfigError(
             f"There is no {source.LOOKED_FOR} below {config.images}. Check `images`; `sources` in the screen says "
             "whether image folders or load_data tables are looked for."
         )
-    known = {*found, *plate_list(table)}
-    excluded = excluded_wells(config.subset.exclude, screen, table, found)
-    before = set() if earlier is None else set(earlier[WELL].itertuples(index=False, name=None))
-    chosen = choose_plates(config.subset.plates, screen, table, found)
+    known = {*found, *planned_before, *plate_list(table)}
+    excluded = excluded_wells(config.subset.exclude, screen, table, known)
+    chosen = choose_plates(config.subset.plates, screen, table, known)
     if chosen is not None:
         planned = chosen | {Plate(*key[:2]) for key in before}
         table = table[np.array([plate in planned for plate in plate_list(table)], dtype=bool)]
@@ -111,7 +118,7 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
         findings += check_plates([*named, *refused], found)
         found = {plate: place for plate, place in found.items() if plate in set(named)}
     else:
-        table = _bare_table(table, found)
+        table = _bare_table(table, {*found, *planned_before})
 
     folders = dict(zip(plate_list(table), table.get("Metadata_image_folder", [""] * len(table)), strict=True))
     with ThreadPoolExecutor(gallery.REQUESTS) as pool:
@@ -123,6 +130,10 @@ def make_plan(config: Config, needed: Iterable[str] | None = None, earlier: pd.D
     if config.illumination not in ("auto", "gallery"):  # published functions are of no use to this run
         findings = [finding for finding in findings if not finding.kind.startswith("illumination_")]
     listed = [one for one in listed if len(one.sites)]
+    lost = (planned_before & set(plate_list(table))) - {one.plate for one in listed}
+    for one in (kept(plate) for plate in sorted(lost) if kept):
+        listed.append(one)
+        findings += one.findings
     if not listed:
         reasons = " ".join(finding.what for finding in most_serious(findings)[:3])
         raise ConfigError(f"There is nothing to measure below {config.images}. {reasons}".strip())

@@ -20,6 +20,7 @@ import pandas as pd
 from pipeline.errors import ConfigError, NotFound
 from pipeline.profiles.columns import NAMES, as_text, is_metadata
 from pipeline.profiles.read import decode, of_plate, same_profiles
+from pipeline.results.plan import planned_plates
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import encode_table
@@ -109,9 +110,13 @@ def _levels_named(levels: Iterable[str]) -> str:
 def _files(storage: Storage) -> dict[str, dict[Plate, list[str]]]:
     """Level -> plate -> keys of its files, parquet first: there may be one of either kind, or copies further down."""
     levels: dict[str, dict[Plate, list[str]]] = {}
-    for entry in storage.entries("profiles/" if "profiles" in storage.folders() else ""):
+    is_run = "profiles" in storage.folders()
+    planned = planned_plates(storage) if is_run else None  # those of a plate that was taken out of the screen stay
+    for entry in storage.entries("profiles/" if is_run else ""):
         if match := _FILE.fullmatch(entry.key):
             plate = Plate(match["batch"], match["plate"])
+            if planned is not None and plate not in planned:
+                continue
             levels.setdefault(match["level"] or "", {}).setdefault(plate, []).append(entry.key)
     for plates in levels.values():
         for keys in plates.values():

@@ -16,7 +16,7 @@ from pipeline.profiles.files import SELECTED_LEVELS, profile_key, read_profile, 
 from pipeline.profiles.normalize import NEGATIVE_CONTROLS, normalize
 from pipeline.profiles.select import select_features
 from pipeline.profiles.wells import annotate, well_profiles
-from pipeline.results.records import Standing, begin, compare, finish, read_record, standing
+from pipeline.results.records import MISSING, Standing, begin, compare, finish, read_record, standing
 from pipeline.results.run import Run, open_run
 from pipeline.screen import Plate
 from pipeline.storage import Location
@@ -77,11 +77,13 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
 
 def plate_standing(run: Run, plate: Plate) -> Standing:
     """Whether the profiles of a plate are what would be made of it now."""
+    record = read_record(run.storage, record_key(plate))
     try:
-        inputs = _plate_inputs(run, plate)
+        return compare(record, _plate_inputs(run, plate))
     except Incomplete:
-        inputs = {"cells": "not published"}
-    return standing(run.storage, record_key(plate), inputs)
+        return (
+            MISSING if record is None else Standing("stale", "the plate is not published, or is being published anew")
+        )
 
 
 def _plate_inputs(run: Run, plate: Plate) -> dict[str, Any]:

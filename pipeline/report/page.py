@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from pipeline.results.plan import read_findings
 from pipeline.results.records import Standing, begin, compare, finish, read_record
 from pipeline.results.run import Run
 from pipeline.scores.figures import as_svg, figures, tables_of
-from pipeline.screen import plate_size
+from pipeline.screen import Plate, plate_size
 from pipeline.status import STATES, by_plate, well_states
 from pipeline.storage import Storage
 
@@ -92,6 +93,9 @@ def _inputs(run: Run) -> dict[str, Any]:
         **found,
         "wells": digest(run.wells.astype(str).to_numpy().tolist()),
         "findings": digest(findings),
+        "condition": list(run.config.screen.condition),
+        "images": run.config.images.url,
+        "certificate": digest(_certificate(run)),
         "settings": run.config.report.model_dump(mode="json"),
     }
 
@@ -142,7 +146,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         figures=list(_figures(tables)),
         differences=_differences(run),
         certificate=_certificate(run),
-        files=_files(run.storage),
+        files=_files(run),
         score=next(iter(tables), ""),
     )
     run.storage.put(PAGE, page.encode())
@@ -291,18 +295,26 @@ def _attempts(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _files(storage: Storage) -> list[dict[str, str]]:
+def _files(run: Run) -> list[dict[str, str]]:
     """Tables beside the page, with links that work wherever the results are copied. Those of single wells and of single
-    units of a score are left out; the whole ones hold them."""
+    units of a score are left out; the whole ones hold them. So are those of plates that are in the plan no more."""
     folders = ("scores/", "profiles/", "plan/", "image_measurements/", "verify/")
-    found = [entry for folder in folders for entry in storage.entries(folder)]
+    found = [entry for folder in folders for entry in run.storage.entries(folder)]
+    plates = set(run.plates)
     return [
         {"key": entry.key, "link": f"../{entry.key}", "size": f"{entry.size / 1e6:.1f} MB"}
         for entry in found
         if entry.key.endswith((".parquet", ".csv"))
         and not entry.key.startswith("scores/parts/")
         and not (entry.key.startswith("image_measurements/") and entry.key.count("/") == 3)
+        and ((plate := _plate_of(entry.key)) is None or plate in plates)
     ]
+
+
+def _plate_of(key: str) -> Plate | None:
+    """The plate that a stored table is of, or None."""
+    match = re.match(r"(?:profiles|plan/sites|image_measurements)/([^/]+)/([^/]+?)(?:\.parquet)?(?:/|$)", key)
+    return Plate(*match.groups()) if match else None
 
 
 def _png_element(data: bytes, title: str) -> Any:

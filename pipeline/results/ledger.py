@@ -10,7 +10,7 @@ go to the log, one object per attempt: log/<batch>/<plate>/<well>.<attempt>.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -116,6 +116,13 @@ def listed_wells(storage: Storage, measuring12: str, plate: Plate) -> dict[str, 
         well, input12, _ = entry.key.rpartition("/")[2].split(".")
         found[well] = Listed(input12, entry.etag)
     return found
+
+
+def listed_plates(storage: Storage, measuring12: str, plates: Collection[Plate]) -> dict[Plate, dict[str, Listed]]:
+    """`listed_wells` of each plate."""
+    with ThreadPoolExecutor(16) as pool:
+        listed = pool.map(lambda plate: listed_wells(storage, measuring12, plate), plates)
+        return dict(zip(plates, listed, strict=True))
 
 
 def read_entries(storage: Storage, plate: Plate, measuring12: str | None = None) -> list[Entry]:

@@ -88,6 +88,15 @@ def read_plates(storage: Storage) -> pd.DataFrame:
     return _frame(_read(storage, "plan/plates.parquet"), "Size_", "image_height", "image_width")
 
 
+def planned_plates(storage: Storage) -> set[Plate] | None:
+    """The plates that a root is to hold; None where there is no plan. What is stored of others was left behind."""
+    try:
+        table = read_plates(storage)
+    except NotFound:
+        return None
+    return {Plate(*row) for row in table[KEYS].itertuples(index=False)}
+
+
 def read_findings(storage: Storage) -> pd.DataFrame:
     """See `findings_table`."""
     return _frame(_read(storage, "plan/findings.parquet"), "site")

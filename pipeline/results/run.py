@@ -57,8 +57,13 @@ class Run:
         return read_wells(self.storage)
 
     @cached_property
+    def plate_table(self) -> pd.DataFrame:
+        """One row a plate; see `Plan.plates`."""
+        return read_plates(self.storage)
+
+    @cached_property
     def plates(self) -> list[Plate]:
-        table = read_plates(self.storage)[["Metadata_Batch", "Metadata_Plate"]]
+        table = self.plate_table[["Metadata_Batch", "Metadata_Plate"]]
         return [Plate(*row) for row in table.itertuples(index=False)]
 
 
@@ -144,6 +149,24 @@ def find_root(results: Location, record: dict[str, Any], *, new: bool = False) -
     name = f"{MEASURINGS}/{record['digest'][:12]}"
     beside = results.join(name)
     return beside if new or read_record(open_storage(beside)) is not None else results
+
+
+def find_measured(config: Config) -> Location:
+    """The root, at the config's results or below its measurings, whose cells were measured as the config says, by
+    whatever version of the engine; the results where none was. Raises `ConfigError` where there are several."""
+    results, asked = config.results, json.loads(json.dumps(config.measuring()))
+    beside = [results.join(MEASURINGS, name) for name in open_storage(results).folders(f"{MEASURINGS}/")]
+    found = []
+    for place in [results, *beside]:
+        measuring = (read_record(open_storage(place)) or {}).get("measuring", {})
+        if {name: measuring.get(name) for name in asked} == asked:
+            found.append(place)
+    if len(found) > 1:
+        raise ConfigError(
+            f"The screen was measured more than once as this config says: {', '.join(map(str, found))}. Name the one "
+            "that you mean as `results`."
+        )
+    return found[0] if found else results
 
 
 def update_config(storage: Storage, config: Config) -> None:

@@ -6,6 +6,7 @@ table `detection`: the profiles carry the counts, of each row's condition, in tw
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from pipeline.scores.notes import some
@@ -24,8 +25,7 @@ def with_missing(profiles: pd.DataFrame, named: pd.DataFrame) -> tuple[pd.DataFr
     any profile is a missing plate, and its wells are not counted again as missing wells. Where `named` is empty, nobody
     knows, and the profiles carry nothing.
     """
-    has = (text_of(named, "Metadata_broad_sample") != "") | (text_of(named, "Metadata_control_type") == "negcon")
-    named = named[has]
+    named = named[is_named(named)]
     if named.empty:
         return profiles, []
     profiles = profiles.assign(**dict.fromkeys(COLUMNS, 0))
@@ -49,6 +49,11 @@ def with_missing(profiles: pd.DataFrame, named: pd.DataFrame) -> tuple[pd.DataFr
             )
         profiles.loc[condition.rows(profiles), list(COLUMNS)] = len(absent), lacking
     return profiles, lines
+
+
+def is_named(wells: pd.DataFrame) -> np.ndarray:
+    """Which wells hold something: a sample, or a negative control."""
+    return (text_of(wells, "Metadata_broad_sample") != "") | (text_of(wells, "Metadata_control_type") == "negcon")
 
 
 def missing_of(profiles: pd.DataFrame, condition: Condition) -> dict[str, int | None]:

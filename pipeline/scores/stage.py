@@ -21,7 +21,7 @@ from pipeline.results.records import Standing, begin, compare, finish, read_reco
 from pipeline.results.run import Run, open_run
 from pipeline.scores.annotations import with_variants
 from pipeline.scores.corrections import corrected
-from pipeline.scores.coverage import with_missing
+from pipeline.scores.coverage import is_named, with_missing
 from pipeline.scores.load import LEVEL, load_profiles
 from pipeline.scores.rules import Rules
 from pipeline.scores.summaries import COMPARED, mode_differences
@@ -62,7 +62,9 @@ def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
     A unit that is current is left as it is.
     """
     run = open_run(results)
-    wanted = units(run, score)[unit]
+    wanted = units(run, score).get(unit)
+    if wanted is None:
+        return {"why": f"another run planned anew since: there are no wells of {unit} now"}
     key, inputs = part_key(score, unit), _Sources(run).of_unit(score, wanted)
     record = read_record(run.storage, key)
     if record is not None and compare(record, inputs).is_current:
@@ -113,7 +115,11 @@ def finish_score(results: Location, score: str) -> dict[str, Any]:
 
 
 def compare_modes(results: Location) -> dict[str, Any]:
-    """Score the same profiles by the rules of the other mode, and store what changes: `mode_differences.parquet`."""
+    """Score the same profiles by the rules of the other mode, and store what changes: `mode_differences.parquet`.
+
+    The tables of scores that the config asks for no more are removed: nothing would bring them up to date. What their
+    units gave stays, for the day they are asked for again.
+    """
     run = open_run(results)
     inputs = _Sources(run).of_comparison()
     if standing(run.storage, table_key(COMPARISON), inputs).is_current:
@@ -131,8 +137,16 @@ def compare_modes(results: Location) -> dict[str, Any]:
         run.storage.put(key, encode_table(mode_differences(ours, theirs)))
     else:
         run.storage.remove(key)
+    _remove_scores(run, set(TASKS) - set(tasks))
     finish(run.storage, table_key(COMPARISON), inputs, tables=[COMPARISON] if theirs else [])
     return {}
+
+
+def _remove_scores(run: Run, names: Collection[str]) -> None:
+    for score in names:
+        for table in _tables(run, score):
+            run.storage.remove(f"scores/{table}.parquet")
+        run.storage.remove(table_key(score))
 
 
 class _Sources:
@@ -160,13 +174,12 @@ class _Sources:
 
     def _of(self, plates: set[Plate]) -> dict[str, Any]:
         settings = self.run.config.scores
-        wells = self.wells[_is_of(self.wells, plates)]
-        planned = wells[[*PLATE, "Metadata_Well", *wells.columns.intersection(["excluded"])]].astype(str)
-        own = wells.drop_duplicates(PLATE)
+        own = self.wells[_is_of(self.wells, plates)].drop_duplicates(PLATE)
+        expected = _expected(self.wells, plates)[[*PLATE, "Metadata_Well"]].astype(str)
         variants = dict(zip(map("/".join, own[PLATE].to_numpy()), own["Metadata_variant"], strict=True))
         return {
             "profiles": {plate.key: self.files[plate] for plate in sorted(plates) if plate in self.files},
-            "planned": digest(sorted(planned.to_numpy().tolist())),
+            "expected": digest(sorted(expected.to_numpy().tolist())),
             "variants": {plate: str(variant) for plate, variant in variants.items() if variant},
             "settings": {"mode": settings.mode, "seed": settings.seed, "steps": list(settings.steps)},
             "revision": REVISION,
@@ -250,8 +263,8 @@ def _plates_of(run: Run, wells: pd.DataFrame, unit: Unit) -> set[Plate]:
     return plates
 
 
-def _is_of(wells: pd.DataFrame, plates: Collection[Plate]) -> list[bool]:
-    return [Plate(*row) in plates for row in wells[PLATE].itertuples(index=False)]
+def _is_of(wells: pd.DataFrame, plates: Collection[Plate]) -> np.ndarray:
+    return np.array([Plate(*row) in plates for row in wells[PLATE].itertuples(index=False)], dtype=bool)
 
 
 def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
@@ -261,9 +274,13 @@ def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
     wells = _wells(run)
     variants = wells[[*PLATE, "Metadata_variant"]].drop_duplicates(PLATE)
     profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=PLATE, how="left")
-    planned = wells[(wells["excluded"] == "").to_numpy()] if "excluded" in wells else wells
-    here = pd.MultiIndex.from_frame(planned[PLATE].astype(str)).isin([tuple(plate) for plate in plates])
-    return corrected(with_missing(profiles, planned[here])[0], run.config.scores.steps)
+    return corrected(with_missing(profiles, _expected(wells, plates))[0], run.config.scores.steps)
+
+
+def _expected(wells: pd.DataFrame, plates: Collection[Plate]) -> pd.DataFrame:
+    """The wells of these plates of which there should be profiles; scores count those that have none."""
+    own = wells[_is_of(wells, plates) & is_named(wells)]
+    return own[(own["excluded"] == "").to_numpy()] if "excluded" in own else own
 
 
 def _wells(run: Run) -> pd.DataFrame:

@@ -8,27 +8,34 @@ them back costs nothing), and so do the sums from which illumination functions w
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from pipeline import flow, open_cells, open_profiles, open_scores, report
+from pipeline import flow, measure, open_cells, open_profiles, open_scores, report
 from pipeline.config import SCREENS, Config, load_config
-from pipeline.errors import SettingsDiffer
+from pipeline.errors import ConfigError, Incomplete, NotFound, SettingsDiffer
 from pipeline.executors import Outcome, open_executor
 from pipeline.executors.serial import SerialExecutor
 from pipeline.progress import Progress
+from pipeline.report import certificate
 from pipeline.results import ledger
-from pipeline.results.run import open_run
+from pipeline.results.records import CURRENT, MISSING
+from pipeline.results.run import find_measured, open_run
 from pipeline.retry import retry
+from pipeline.scores.stage import score_unit
 from pipeline.screen import Plate
 from pipeline.simulate.screen import simulate
+from pipeline.standings import show_todo, todo
 from pipeline.start import plan_run, start
-from pipeline.storage import Location, open_storage
+from pipeline.storage import LocalStorage, Location, open_storage
 from tests.end_to_end.conftest import stored
 
 QUIET = Progress(quiet=True)
@@ -146,6 +153,28 @@ def test_a_score_or_a_seed_costs_that_score_and_the_report(screen: Screen) -> No
     screen.assert_as_fresh(**last)
 
 
+def test_a_score_that_is_asked_for_no_more_is_not_left_to_grow_old(screen: Screen) -> None:
+    more = {"scores.tasks": ["detection", "variance"]}
+    screen.run(**more)
+    table = open_scores(screen.folder / "results", "variance")
+    assert screen.run() == {"compare": 1}
+    with pytest.raises(NotFound, match="has no scores named 'variance'"):
+        open_scores(screen.folder / "results", "variance")
+    assert screen.run(**more) == {"score": 1, "compare": 1}  # its parts are there
+    assert open_scores(screen.folder / "results", "variance").equals(table)
+
+
+def test_a_well_without_profile_that_turns_out_to_hold_a_sample_is_counted_as_missing(screen: Screen) -> None:
+    path = "platemaps/Simulated_compound_platemap.txt"
+    screen.edit(path, "CPD-02-2\tDMSO", "CPD-02-2\tDMSO\nSimulated_compound_platemap\tB04\t\t")
+    screen.run()
+    before = open_scores(screen.folder / "results", "detection")["n_wells_missing"].unique().tolist()
+    screen.edit(path, "B04\t\t", "B04\tCPD-02-2\tDMSO")
+    assert screen.run() == {"score": 2, "compare": 1}
+    after = open_scores(screen.folder / "results", "detection")["n_wells_missing"].unique().tolist()
+    assert [count + 2 for count in before] == after
+
+
 def test_selection_normalisation_and_aggregation_cost_what_comes_after_them(screen: Screen) -> None:
     selected = {"select.correlation": 0.8}
     assert screen.run(**selected) == {"select": 1, "score": 2, "compare": 1}
@@ -214,6 +243,53 @@ def test_a_plate_that_is_new_in_the_bucket_joins_and_one_whose_images_are_gone_s
     assert set(open_profiles(screen.folder / "results")["Metadata_Plate"]) == {"SIM00101", "SIM00102", "SIM00201"}
 
 
+def test_tables_are_corrected_and_wells_excluded_where_images_were_moved_away(screen: Screen) -> None:
+    """Of one plate, then of all."""
+    images = screen.folder / "screen/images" / BATCH / "images"
+    away = screen.folder / "away"
+    away.mkdir()
+    shutil.move(next(images.glob("SIM00101__*")), away)
+    screen.edit("platemaps/Simulated_compound_platemap.txt", "CPD-01-1", "CPD-99-9")
+    screen.edit("perturbations/compound_metadata.tsv", "CPD-01-1", "CPD-99-9")
+    changed = {"subset.plates": ["SIM00101"], "subset.exclude": {"SIM00101": {"a02": "pipetting failed"}}}
+    done = screen.run(**changed)
+    assert (done["publish"], done["profile"], done["select"]) == (1, 2, 1)
+    assert "measure" not in done
+    profiles = open_profiles(screen.folder / "results", level="augmented", plates="SIM00101")
+    assert "A02" not in set(profiles["Metadata_Well"])
+    assert "CPD-99-9" in set(profiles["Metadata_broad_sample"])
+    shutil.rmtree(screen.folder / "screen/images")
+    assert screen.run(**changed, **{"scores.seed": 1}) == {"score": 2, "compare": 1}
+
+
+def test_a_measured_well_that_map_and_images_name_no_more_stays(screen: Screen) -> None:
+    screen.edit("platemaps/Simulated_compound_platemap.txt", "Simulated_compound_platemap\tB03\tCPD-02-2\tDMSO", "")
+    folder = next((screen.folder / "screen/images" / BATCH / "images").glob("SIM00101__*")) / "Images"
+    for path in folder.glob("r02c03*"):
+        path.unlink()
+    done = screen.run(**{"profiles.aggregate": "mean"})
+    assert (done["profile"], done["select"]) == (2, 1)
+    profiles = open_profiles(screen.folder / "results", level="augmented", plates="SIM00101")
+    assert "B03" in set(profiles["Metadata_Well"])
+    findings = plan_run(screen.config(), QUIET, write=False).findings
+    assert ["SIM00101", "B03", "images_gone"] in findings[["plate", "well", "kind"]].to_numpy().tolist()
+
+
+def test_a_plate_that_the_screen_names_no_more_is_not_read_and_comes_back_for_nothing(screen: Screen) -> None:
+    results = screen.folder / "results"
+    text = (screen.folder / "screen/tables/image_plates.csv").read_text()
+    (row,) = [line for line in text.splitlines() if ",SIM00102," in line]
+    screen.edit("image_plates.csv", f"{row}\n", "")
+    assert screen.run(**{"subset.plates": ["SIM00101"]}) == {"select": 1, "score": 2, "compare": 1}
+    for level in ("", "normalized", "normalized_feature_select_batch"):
+        assert set(open_profiles(results, level=level)["Metadata_Plate"]) == {"SIM00101"}
+    assert set(open_cells(results).plate.values) == {"SIM00101"}
+    assert "SIM00102/" not in (results / "report/index.html").read_text()  # no link to its tables
+    (screen.folder / "screen/tables/image_plates.csv").write_text(text)
+    assert screen.run() == {"select": 1, "score": 2, "compare": 1}
+    assert set(open_profiles(results, level="normalized")["Metadata_Plate"]) == set(COMPOUNDS)
+
+
 def test_a_well_that_is_excluded_leaves_the_profiles_and_comes_back_for_nothing(screen: Screen) -> None:
     before = stored(str(screen.folder / "results"))
     without = {"subset.exclude": {"SIM00101": {"A02": "pipetting failed"}}}
@@ -244,8 +320,13 @@ def test_replaced_images_are_named_and_measured_again_when_asked(screen: Screen)
     assert "`retry" in replaced["what"].iloc[0]
 
     assert retry(open_run(screen.config().results), replaced=True) == {Plate(BATCH, "SIM00101"): ["A01"]}
+    assert open_cells(results, plates="SIM00101").sizes["well"] == 96  # the old cells are there yet
+    screen.kill(after=1)
+    with pytest.raises(Incomplete, match="SIM00101 is being published anew"):
+        open_cells(results, plates="SIM00101")  # the new cells of A01 would be read by the old counts
     done = screen.run()
-    assert (done["measure"], done["publish"], done["profile"], done["select"]) == (1, 1, 1, 1)
+    assert (done["publish"], done["profile"], done["select"]) == (1, 1, 1)
+    assert "measure" not in done
     after = open_profiles(results, level="").set_index(["Metadata_Plate", "Metadata_Well"])
     changed = (before != after) & before.notna()
     assert changed.any(axis=1)[lambda rows: rows].index.tolist() == [("SIM00101", "A01")]
@@ -275,6 +356,8 @@ def test_cells_measured_otherwise_are_refused_and_can_be_measured_beside(
     assert stored(str(screen.folder / "results")) == before
     assert screen.run(**change) == {}  # found again without being asked for
     (beside,) = (screen.folder / "results/measurings").iterdir()
+    assert find_measured(screen.config(**change)).url == str(beside)  # the one that `report` writes to
+    assert find_measured(screen.config()).url == str(screen.folder / "results")
     assert len(open_profiles(beside, level="")) == len(open_profiles(screen.folder / "results", level="")) == 13
 
 
@@ -282,7 +365,6 @@ def test_cells_measured_otherwise_are_refused_and_can_be_measured_beside(
 def test_another_engine_version_or_schema_is_refused_by_driver_and_worker_with_both_values(
     tmp_path: Path, simulated: Path, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import measure
     from pipeline.results import run as runs
 
     screen = Screen(tmp_path, simulated, "serial")
@@ -386,3 +468,92 @@ def test_the_report_is_stale_while_a_task_has_failed(screen: Screen) -> None:
     assert report.standing(here).why == "tasks had failed"
     assert screen.run() == {}
     assert report.standing(here).is_current
+
+
+def test_what_a_run_would_do_is_said_without_writing_and_counts_the_report(screen: Screen) -> None:
+    before = stored(str(screen.folder / "results"))
+    assert todo(screen.config(), QUIET) == ([], CURRENT)
+    steps, page = todo(screen.config(**{"report.wells": ["A01"]}), QUIET)
+    assert steps == []
+    assert "settings.wells" in page.why
+    console = Console(record=True, width=200)
+    show_todo(steps, page, console)
+    assert "Everything is current but the report (settings.wells" in console.export_text()
+    assert stored(str(screen.folder / "results")) == before
+    steps, page = todo(screen.config("nowhere"), QUIET)
+    found = Counter(step.task.key.partition("/")[0] for step in steps)
+    assert (found["measure"], found["publish"], found["profile"], page) == (14, 2, 2, MISSING)
+    assert not (screen.folder / "nowhere").exists()
+
+
+def test_a_report_is_stale_when_a_certificate_was_made_since(screen: Screen) -> None:
+    run = open_run(screen.config().results)
+    version = run.record["measuring"]["engine_version"]
+    about = {"cppipe": sha256(run.cppipe.encode()).hexdigest(), "versions": {"native": version}}
+    run.storage.put(certificate.RECORD, json.dumps(about).encode())
+    assert report.standing(run).why == "certificate changed"
+
+
+def test_a_published_function_that_the_run_does_not_use_may_change(screen: Screen) -> None:
+    folder = screen.folder / "screen/images" / BATCH / "illum/SIM00101"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath("SIM00101_IllumDNA.npy").write_bytes(b"of another")
+    assert screen.run() == {}
+
+
+def test_retry_refuses_a_name_that_is_not_there_with_the_nearest(screen: Screen) -> None:
+    run, before = open_run(screen.config().results), stored(str(screen.folder / "results"))
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"plates": ["SIM00111"]}, "no plate 'SIM00111' .*Nearest: 'SIM0010"),
+        ({"wells": ["B09"]}, "no well 'B09' .*Nearest: 'B0"),
+        ({"wells": ["Z99x"]}, "Z99x"),
+        ({"kinds": ["imagee"]}, "no kind of failure 'imagee' .*Nearest: 'image'"),
+    ]
+    for names, said in wrong:
+        with pytest.raises(ConfigError, match=said):
+            retry(run, **names)
+    assert stored(str(screen.folder / "results")) == before
+    assert retry(run, plates=["SIM00101"], wells=["a1"]) == {Plate(BATCH, "SIM00101"): ["A01"]}
+
+
+def test_a_worker_whose_run_was_overtaken_by_another_plan_enters_nothing(screen: Screen) -> None:
+    config = screen.config()
+    run = open_run(config.results)
+    retry(run, plates=["SIM00101"], wells=["A01"])
+    folder = next((screen.folder / "screen/images" / BATCH / "images").glob("SIM00101__*")) / "Images"
+    for path in folder.glob("r01c01*"):
+        path.unlink()
+    plan_run(config, QUIET, write=True)
+    with pytest.raises(Incomplete, match="SIM00101 A01 has no images in the plan now"):
+        measure.measure_well(config.results, BATCH, "SIM00101", "A01")
+    assert "A01" not in ledger.listed_wells(run.storage, run.measuring12, Plate(BATCH, "SIM00101"))
+    assert "planned anew" in score_unit(config.results, "detection", "of_yesterday")["why"]
+
+
+def test_profiles_of_a_plate_that_a_call_does_not_finish_follow_the_settings(tmp_path: Path, simulated: Path) -> None:
+    screen = Screen(tmp_path, simulated, "serial")
+    few = {"subset.plates": ["SIM00101"], "subset.wells": ["A01", "A02"]}
+    screen.run(**few)
+    plan_run(screen.config(**{"subset.plates": ["SIM00101"]}), QUIET, write=True)
+    counting = Counting(SerialExecutor())
+    flow.run(screen.config(**few, **{"profiles.aggregate": "mean"}), lambda: counting, QUIET)
+    assert (counting.done["profile"], counting.done["publish"], counting.done["measure"]) == (1, 0, 0)
+
+
+def test_a_current_root_is_looked_through_without_asking_for_single_wells(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for name in ("get", "stat", "entries", "put_if_absent"):
+        method = getattr(LocalStorage, name)
+
+        def noted(self: LocalStorage, key: str = "", *args: Any, _method: Any = method, **more: Any) -> Any:
+            asked.append(f"{self.root}/{key}")
+            return _method(self, key, *args, **more)
+
+        monkeypatch.setattr(LocalStorage, name, noted)
+    run = start(screen.config(), QUIET)
+    assert flow.flow(run) == []
+    of_plate = [key for key in asked if "/results/" in key and "SIM00101" in key]
+    assert not [key for key in of_plate if re.search(r"/[AB]0\d", key.partition("/results/")[2])]
+    assert len(of_plate) < 12, of_plate

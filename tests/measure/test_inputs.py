@@ -9,7 +9,7 @@ import tifffile
 from pipeline import illumination
 from pipeline.errors import CppipeError, ImageError
 from pipeline.measure import SiteInputs
-from pipeline.results.plan import read_well_sites
+from pipeline.results.plan import read_plates, read_well_sites
 from tests.engines.test_loading import MAXIMUM, NAME, RANGE, names_and_types
 from tests.illumination.test_plates import CPPIPE, PLATE, SHAPE, Gallery, apply, compute
 
@@ -60,8 +60,8 @@ def test_illumination_of_channels_of_two_types_is_summed(eight_bit_er):
 
 def test_a_plan_of_before_channels_had_types_of_their_own_still_holds(gallery, monkeypatch):
     run = gallery.run("none")
-    older = illumination.plates.read_plates(run.storage).drop(columns=["Dtype_OrigDNA", "Dtype_OrigER"])
-    monkeypatch.setattr(illumination.plates, "read_plates", lambda storage: older)
+    older = read_plates(run.storage).drop(columns=["Dtype_OrigDNA", "Dtype_OrigER"])
+    monkeypatch.setattr("pipeline.results.run.read_plates", lambda storage: older)
     assert illumination.image_kind(run, PLATE).dtypes == {"OrigDNA": "uint16", "OrigER": "uint16"}
 
 
