@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.cli import SCORES, STEPS
+from pipeline.cli.scores import SCORES, STEPS
 from pipeline.config import SCREENS, Config
 from pipeline.scores import TASKS, corrections
 from tests.conftest import ROOT
