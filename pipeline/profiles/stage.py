@@ -67,7 +67,8 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
             levels.append(level)
             if samples != "all" and controls < FEWEST_CONTROLS and by_mad:
                 notes[level] = f"of the wells with cells, {few_controls(controls)}"
-    for level in missing:  # made before from other wells: nobody is to read it beside the new ones
+    made_before = set((record or {}).get("levels", ()))
+    for level in made_before & set(missing):  # from other wells: nobody is to read it beside the new ones
         for stale in (level, SELECTED_LEVELS[level]):
             run.storage.remove(profile_key(where, stale))
     about: dict[str, Any] = {"wells": len(profiles), "without_cells": len(profiles) - len(has_cells)}

@@ -135,7 +135,7 @@ def compare_modes(results: Location) -> dict[str, Any]:
     key = f"scores/{COMPARISON}.parquet"
     if theirs:
         run.storage.put(key, encode_table(mode_differences(ours, theirs)))
-    else:
+    elif COMPARISON in _tables(run, COMPARISON):
         run.storage.remove(key)
     _remove_scores(run, set(TASKS) - set(tasks))
     finish(run.storage, table_key(COMPARISON), inputs, tables=[COMPARISON] if theirs else [])
@@ -143,10 +143,12 @@ def compare_modes(results: Location) -> dict[str, Any]:
 
 
 def _remove_scores(run: Run, names: Collection[str]) -> None:
+    """Of those that were made before: to take away is a right that a run has no need of otherwise."""
     for score in names:
-        for table in _tables(run, score):
-            run.storage.remove(f"scores/{table}.parquet")
-        run.storage.remove(table_key(score))
+        if read_record(run.storage, table_key(score)) is not None:
+            for table in _tables(run, score):
+                run.storage.remove(f"scores/{table}.parquet")
+            run.storage.remove(table_key(score))
 
 
 class _Sources:

@@ -265,3 +265,17 @@ def test_a_site_that_the_pipeline_flags_is_skipped_and_counted_and_no_failure(
     assert summary.is_complete
     assert "1 sites were skipped" in summary.text
     assert len(open_profiles(str(settings.results), level="", profile="worker")) == 3
+
+
+def test_a_run_takes_nothing_away_so_that_workers_need_no_right_to(
+    config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Any, key: str) -> None:
+        raise AccessDenied(f"s3:DeleteObject on {key}")
+
+    monkeypatch.setattr("pipeline.storage.LocalStorage.remove", refused)
+    settings = config(
+        str(tmp_path / "results"), **{"engine.kind": "native", "subset.plates": ["SIM00201"], "subset.wells": []}
+    )
+    summary = run(settings)
+    assert not summary.failures
