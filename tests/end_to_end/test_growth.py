@@ -339,8 +339,8 @@ def test_replaced_images_are_named_and_measured_again_when_asked(screen: Screen)
     ("change", "said"),
     [
         ({"illumination": "none"}, "illumination: 'none' here, 'compute' there"),
-        ({"cells.capacity": 512}, "cells.capacity: 512 here, 16384 there"),
-        ({"subset.sites": [1]}, r"sites: \[1\] here, \[\] there"),
+        pytest.param({"cells.capacity": 512}, "cells.capacity: 512 here, 16384 there", marks=pytest.mark.slow),
+        pytest.param({"subset.sites": [1]}, r"sites: \[1\] here, \[\] there", marks=pytest.mark.slow),
     ],
 )
 def test_cells_measured_otherwise_are_refused_and_can_be_measured_beside(
@@ -411,6 +411,7 @@ def test_a_root_of_the_layout_before_is_refused_with_both_numbers(screen: Screen
     assert open_cells(screen.folder / "results").sizes["well"] == 192
 
 
+@pytest.mark.slow
 def test_a_change_that_is_killed_anywhere_goes_on_to_the_same_bytes(tmp_path: Path, simulated: Path) -> None:
     screen = Screen(tmp_path, simulated, "serial")
     screen.run(**{"subset.plates": ["SIM00101"]})
