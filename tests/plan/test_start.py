@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.config import SCREENS
 from pipeline.errors import ConfigError, CppipeError
 from pipeline.progress import Progress
 from pipeline.start import plan_run, start
@@ -18,7 +19,8 @@ def test_an_empty_pipeline_file_is_refused_by_its_name(screen):
 @pytest.mark.parametrize("below", ["", "/deeper/down"])
 def test_results_that_cannot_be_made_are_refused_by_their_key(screen, below):
     (screen.root / "results").write_text("a file where the folder should be")
-    config = screen.config(results=f"{screen.root}/results{below}")
+    engine = {"kind": "native", "cppipe": str(SCREENS / "embedded" / "analysis.cppipe")}
+    config = screen.config(results=f"{screen.root}/results{below}", engine=engine)
     for begin in (lambda: start(config, Progress()), lambda: plan_run(config, Progress(), write=True)):
         with pytest.raises(ConfigError, match=rf"^results: {screen.root}/results{below} cannot be written to: "):
             begin()
