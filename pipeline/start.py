@@ -150,15 +150,13 @@ def _with_unusable_plates(plan: Plan, storage: Storage, screen: Screen, earlier:
     """
     if earlier is None:
         return plan
-    before, named = read_plates(storage), set(plate_list(screen_plates(screen)))
+    before, named = read_plates(storage), plate_list(screen_plates(screen))
     lost = [plate for plate in plate_list(before) if plate not in plan.plate_list]
     lost = [plate for plate in lost if screen.plates is None or plate in named]
     if not lost:
         return plan
-
-    order = {plate: place for place, plate in enumerate([*plate_list(screen_plates(screen)), *sorted(lost)])}
-    if screen.plates is None:
-        order = {plate: place for place, plate in enumerate(sorted({*plan.plate_list, *lost}))}
+    # The order of a plan, whichever plates were lost: sums over plates hang on it.
+    order = {plate: place for place, plate in enumerate(named or sorted({*plan.plate_list, *lost}))}
 
     def joined(table: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
         rows = old[[plate in lost for plate in plate_list(old)]].reindex(columns=table.columns)

@@ -6,8 +6,11 @@ import pytest
 
 from pipeline.config import SCREENS
 from pipeline.errors import ConfigError, CppipeError
+from pipeline.plan import make_plan
 from pipeline.progress import Progress
-from pipeline.start import plan_run, start
+from pipeline.results.plan import write_plan
+from pipeline.start import _with_unusable_plates, plan_run, start
+from pipeline.storage import open_storage
 
 
 def test_an_empty_pipeline_file_is_refused_by_its_name(screen):
@@ -30,3 +33,18 @@ def test_showing_a_plan_makes_no_folder_of_results(screen):
     with pytest.raises(CppipeError):
         plan_run(screen.config(), Progress(), write=False)
     assert not (screen.root / "results").exists()
+
+
+def test_a_plate_whose_map_cannot_be_read_any_more_keeps_its_place_in_the_plan(screen):
+    for plate in ("P1", "P2"):
+        screen.plate(plate)
+    screen.metadata("batch,plate,plate_map_name\nB1,P1,map\nB1,P2,map\n", "well_position broad_sample\nA01\tdrug\n")
+    config = screen.config()
+    storage, before = open_storage(config.results), make_plan(config)
+    write_plan(before, storage)
+    screen.table("plates.csv", "batch,plate,plate_map_name\nB1,P1,gone\nB1,P2,map\n")
+    now = make_plan(config, earlier=before.wells)
+    assert now.plate_list == [("B1", "P2")]
+    plan = _with_unusable_plates(now, storage, config.screen, before.wells)
+    assert plan.plate_list == before.plate_list == [("B1", "P1"), ("B1", "P2")]
+    assert plan.wells["Metadata_Plate"].tolist() == before.wells["Metadata_Plate"].tolist()
