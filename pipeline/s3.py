@@ -117,18 +117,18 @@ class S3Storage:
 
         place = self.location
         session = _session(place)
+        # Each is said here, for what is not said obstore takes from environment variables, whose names and order are
+        # not boto3's: AWS_ENDPOINT_URL_S3 goes before an `endpoint`.
         store = S3Store(
             self.bucket,
             prefix=f"{self.prefix}{key}".rstrip("/"),
-            endpoint=self.client.meta.endpoint_url,
+            aws_endpoint_url_s3=self.client.meta.endpoint_url,
             region=self.client.meta.region_name,
+            virtual_hosted_style_request=False,
             client_options={"allow_http": True},
             request_payer=place.requester_pays,
-            **(
-                {"skip_signature": True}
-                if place.anonymous
-                else {"credential_provider": Boto3CredentialProvider(session)}
-            ),
+            skip_signature=place.anonymous,
+            **({} if place.anonymous else {"credential_provider": Boto3CredentialProvider(session)}),
         )
         return zarr.storage.ObjectStore(store, read_only=True)
 

@@ -329,6 +329,8 @@ def test_the_one_who_asks_pays_where_that_is_set_and_only_there(web: WebServer, 
     keys.write_text("[payer]\naws_access_key_id = A\naws_secret_access_key = B\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+        patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")  # the config's endpoint counts, for zarr too
+        patch.setenv("AWS_SKIP_SIGNATURE", "true")
         for pays, header in ((True, "requester"), (False, None)):
             storage = web.storage(anonymous=False, profile="payer", requester_pays=pays)
             web.asked.clear()
