@@ -30,7 +30,7 @@ run-cloud: setup ## run a config: make run-cloud CONFIG=my.yaml CLUSTER=tls://sc
 	exit $$code; }
 
 test: setup ## run the tests
-	.venv/bin/python -m pytest -m "not slow" $(PYTEST)
+	.venv/bin/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile $(PYTEST)
 
 test-slow: setup ## run the tests that take longer: full sites in CellProfiler, workers that die
 	.venv/bin/python -m pytest -m slow $(PYTEST)
