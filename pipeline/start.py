@@ -63,8 +63,12 @@ class _Opened:
     config: Config
     storage: Storage
     cppipe: str
+    illumination_cppipe: str | None
     record: dict[str, Any]
     schema: cells.Schema
+
+    def run(self, chosen: frozenset[tuple[str, str, str]] | None = None) -> Run:
+        return Run(self.storage, self.config, self.cppipe, self.record, chosen, self.illumination_cppipe)
 
 
 def _open(
@@ -92,7 +96,18 @@ def _open(
         config = config.model_copy(update={"results": root})
     storage = through(root)
     refuse_other(storage, record)
-    return _Opened(config, storage, text, record, schema)
+    opened = _Opened(config, storage, text, _illumination_text(config, progress), record, schema)
+    illumination.how_made(opened.run())  # what is wrong with an illumination pipeline is said before anything is read
+    return opened
+
+
+def _illumination_text(config: Config, progress: Progress) -> str | None:
+    if config.illumination_pipeline is None:
+        return None
+    text = cppipe.read_text(config.illumination_pipeline)
+    for note in illumination.notes(text):
+        progress.say(f"Illumination pipeline: {note}")
+    return text
 
 
 def _check_results(storage: Storage) -> None:
@@ -116,7 +131,7 @@ def _planned(opened: _Opened, progress: Progress) -> Plan:
     plan = _with_unusable_plates(plan, storage, config.screen, earlier)
     if earlier is None:
         return plan
-    run = Run(storage, config, opened.cppipe, opened.record)
+    run = opened.run()
     listed = ledger.listed_plates(storage, run.measuring12, plan.plate_list)
     return _with_replaced(_with_lost_wells(plan, earlier, listed), run, listed)
 
@@ -215,8 +230,8 @@ def _more(plan: Plan, found: list[Finding]) -> pd.DataFrame:
 
 
 def _write(opened: _Opened, plan: Plan) -> Run:
-    storage, config = opened.storage, opened.config
-    run = Run(storage, config, opened.cppipe, opened.record, plan.chosen)
+    storage = opened.storage
+    run = opened.run(plan.chosen)
     _refuse_other_illumination(run, plan)
     write_plan(plan, storage)
     cells.write_schema(storage, opened.schema)
@@ -225,7 +240,7 @@ def _write(opened: _Opened, plan: Plan) -> Run:
     # What the config asks of illumination is refused here or not at all: after this, the root is claimed.
     for plate in plan.plate_list:
         illumination.sources(run, plate)
-    write_record(storage, config, opened.cppipe, opened.record)
+    write_record(run)
     return run
 
 

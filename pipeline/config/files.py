@@ -133,7 +133,8 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
         value, kind = values.get(name), field.annotation
         if isinstance(value, str) and kind in (Path, Path | None):
             # A pipeline file that ships with a screen may be named as it lies there: cpjump1/analysis.cppipe.
-            is_shipped = name == "cppipe" and not (folder / value).exists() and (SCREENS / value).is_file()
+            is_pipeline = name in ("cppipe", "illumination_pipeline")
+            is_shipped = is_pipeline and not (folder / value).exists() and (SCREENS / value).is_file()
             values[name] = SCREENS / value if is_shipped else (folder / _from_home(value)).absolute()
         elif kind in (Location, Location | None) and isinstance(value, str | dict):
             place = {"url": value} if isinstance(value, str) else dict(value)

@@ -294,6 +294,11 @@ class Config(Section):
         "published ones where a plate has them; `none`: no correction. Computing reads every image of a plate, "
         "also where only some of its wells are asked for.",
     )
+    illumination_pipeline: Path | None = Field(
+        None,
+        description="CellProfiler pipeline file whose steps compute them. Default: those of CPJUMP1's pipeline "
+        "(a fifth of the size, mean of all sites, median filter).",
+    )
     cells: CellsConfig = CellsConfig()
     profiles: ProfilesConfig = ProfilesConfig()
     select: SelectConfig = SelectConfig()
@@ -316,13 +321,16 @@ class Config(Section):
         screen = self.screen.model_dump(
             mode="json", include={"name", "channels", "copies", "image_name", "illumination_name", "plane"}
         )
-        return {
+        named = {
             "screen": screen,
             "sites": list(self.subset.sites),
             "engine": {"kind": self.engine.kind, "cppipe": _fingerprint(self.engine.cppipe)},
             "illumination": self.illumination,
             "cells": self.cells.model_dump(mode="json", include={"compartments", "capacity"}),
         }
+        if self.illumination_pipeline is not None:
+            named["illumination_pipeline"] = _fingerprint(self.illumination_pipeline)
+        return named
 
     @property
     def digest(self) -> str:

@@ -1,19 +1,22 @@
 """Images -> illumination functions: mergeable sums over sites, then smoothing, once per plate and channel."""
 
-from pipeline.illumination.method import PartialSum, finish, reduce_image
-from pipeline.illumination.plates import digest_of, functions, image_kind, planned, sources, wanted
-from pipeline.illumination.sums import finish_plate, groups, sum_wells
+from pipeline.illumination.compute import finish_plate, groups, sum_wells
+from pipeline.illumination.method import Method, methods, notes
+from pipeline.illumination.plates import digest_of, functions, how_made, image_kind, planned, sources, wanted
+from pipeline.illumination.sum import PartialSum
 
 __all__ = [
+    "Method",
     "PartialSum",
     "digest_of",
-    "finish",
     "finish_plate",
     "functions",
     "groups",
+    "how_made",
     "image_kind",
+    "methods",
+    "notes",
     "planned",
-    "reduce_image",
     "sources",
     "sum_wells",
     "wanted",

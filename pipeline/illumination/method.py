@@ -1,112 +1,199 @@
-"""The method of the CPJUMP1 illumination pipeline, as sums that can be added in any order and grouping.
+"""How an illumination pipeline makes each function: the steps before the mean over all sites, and those after it.
 
-CellProfiler runs, per plate and channel: Resize (to a fifth) -> CorrectIlluminationCalculate (mean over all sites,
-median filter, rescaled to a minimum of 1) -> Resize (back). Here the state between the first and the second module is
-a `PartialSum`: many small tasks make one each, and `finish` does the rest.
-
-CellProfiler adds the small images in float32, so that its mean depends on their order. We add whole numbers:
-each pixel in units of 2**-44, exact for float32 values of 2**-21 (0.03 of a 16-bit step) and more, and within 2**-45
-below that. So the sum is the same whatever the order, and the mean is within one rounding to float32 of the true one.
-Where CellProfiler's float32 sum is not, its mean can fall on the other side of a 16-bit step (the median filter works
-on 16 bits), and pixels of the small function differ by that one step: none to 36 of 46,656 on four real sites.
-
-Source of the method: modules Resize and CorrectIlluminationCalculate of CellProfiler 4.2.8 (BSD-3-Clause).
+Where a config names no illumination pipeline, each channel gets the steps of CPJUMP1's: Resize (to a fifth),
+CorrectIlluminationCalculate (mean over all sites, median filter, rescaled to a minimum of 1), Resize (back).
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-from typing import Self
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import Any, TypeGuard
 
 import numpy as np
-import skimage.filters
-import skimage.morphology
-import skimage.transform
+from skimage.transform import resize
 
-from pipeline.errors import ImageError
+from pipeline.engines import cppipe, loading
+from pipeline.engines.native.engine import DRAWING, LEFT_OUT, as_pixels
+from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
+from pipeline.engines.native.registry import Settings, Step, compile_module
+from pipeline.engines.native.workspace import Workspace
+from pipeline.errors import CppipeError
+from pipeline.illumination.sum import PartialSum, check_range
 
-#: sites a sum can hold without overflow: 2**18 sites of at most 2**44 units stay below 2**63
-MOST_SITES = 2**18
-UNITS = 2.0**44
-
-SHRINK = 0.2
-#: median filter of size 20: int(20 / 2.35 + 0.5), CellProfiler's way from a full width to a radius
-MEDIAN_RADIUS = 9
-#: share of the lowest pixels that is raised before the minimum is set to 1
-ROBUST_FACTOR = 0.02
-
-
-@dataclass(frozen=True, eq=False)
-class PartialSum:
-    """The sum of the small images of some sites. `total`: int64 (y, x), in units of 2**-44; `count`: sites."""
-
-    total: np.ndarray
-    count: int
-
-    @classmethod
-    def zero(cls, image_shape: tuple[int, int]) -> Self:
-        """No sites yet, of images of this (full) shape."""
-        return cls(np.zeros(small_shape(image_shape), np.int64), 0)
-
-    @classmethod
-    def of(cls, image: np.ndarray) -> Self:
-        """One site; see `reduce_image`."""
-        return cls(np.rint(reduce_image(image).astype(np.float64) * UNITS).astype(np.int64), 1)
-
-    def __add__(self, other: PartialSum) -> Self:
-        if self.total.shape != other.total.shape:
-            raise ValueError(f"sums of images of different size: {self.total.shape} and {other.total.shape}")
-        if self.count + other.count > MOST_SITES:
-            raise OverflowError(f"{self.count + other.count:,} sites are more than a sum can hold ({MOST_SITES:,})")
-        return type(self)(self.total + other.total, self.count + other.count)
+#: of how CPJUMP1's steps are run: sums of another revision are not gone on with
+REVISION = 1
+SHIPPED = Path(__file__).parents[1] / "screens/cpjump1/illumination.cppipe"
+#: in the shipped pipeline: the image that the steps begin with, the function that they end with
+SHIPPED_NAMES = ("OrigDNA", "UpsampledIllumDNA")
 
 
-def small_shape(image_shape: tuple[int, int]) -> tuple[int, int]:
-    height, width = (max(1, int(np.round(side * SHRINK))) for side in image_shape)
-    return height, width
+@dataclass(frozen=True)
+class Method:
+    """How one function is made. `images`: that a site must have for it; `made`: the pipeline's name of the function."""
+
+    images: tuple[str, ...]
+    before: tuple[Step, ...]
+    mean: CalculateIllumination
+    after: tuple[Step, ...]
+    made: str
+
+    def of_site(self, images: Mapping[str, np.ndarray]) -> PartialSum:
+        """What one site adds. `images`: uint8, uint16, or floats of 0 to 1, (y, x).
+
+        Raises `ImageError` where an image, or what is to be averaged, is not in 0 to 1.
+        """
+        site = Workspace({name: as_pixels(images[name]) for name in self.images})
+        for image in site.images.values():
+            check_range(image)
+        for step in self.before:
+            step.run(site)
+        return PartialSum.of(self.mean.to_average(site.images[self.mean.image]))
+
+    def finish(self, partial: PartialSum, shape: tuple[int, int]) -> np.ndarray:
+        """The function of a plate: float32 (y, x) of the images' own `shape`.
+
+        A channel that is black all over the plate has no function; it gets ones, which change nothing. CellProfiler's
+        last Resize, by a factor, can miss the images' shape by a pixel; here it is always met.
+        """
+        plate = Workspace({self.mean.function: self.mean.finish(partial.mean())})
+        for step in self.after:
+            step.run(plate)
+        function = plate.images[self.made]
+        if not (function > 0).any():
+            return np.ones(shape, np.float32)
+        if function.shape != shape:
+            function = resize(function, shape, order=1, mode="symmetric").astype(np.float32)
+        return function
 
 
-def reduce_image(image: np.ndarray) -> np.ndarray:
-    """The image at a fifth of its size, float32 (y, x), 0 to 1: CellProfiler's Resize by 0.2, bilinear.
+@lru_cache(maxsize=4)
+def methods(text: str | None, functions: tuple[tuple[str, str], ...]) -> dict[str, Method]:
+    """How each function is made by the illumination pipeline `text`, or, without one, by CPJUMP1's steps.
 
-    uint8 and uint16 are divided by their maximum; floats must lie in 0 to 1, or `ImageError` says so.
+    `functions`: as the analysis pipeline names them, each with its image. In `text` a function is the image that is
+    saved under a file name that ends in its name (`\\g<Plate>_IllumDNA`), or else has that name itself.
+
+    Raises `CppipeError` where a function is not made, or not from the mean over all sites, or by a module that is not
+    supported.
     """
-    if image.dtype.kind == "u":
-        pixels = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    else:
-        pixels = image.astype(np.float32)
-        if not (pixels.min() >= 0 and pixels.max() <= 1):
-            raise ImageError(f"holds values from {pixels.min():g} to {pixels.max():g}; 0 to 1 can be averaged")
-    small: np.ndarray = skimage.transform.resize(pixels, small_shape(pixels.shape), order=1, mode="symmetric")
-    return small
+    if text is None:
+        return {function: _shipped(image) for function, image in functions}
+    modules = cppipe.read(text).enabled
+    _refuse_skipping(modules)
+    saved = dict(_saved_images(modules))
+    steps, refused = _compiled(modules)
+    made = {name for step in steps for name in step.images_out}
+    found = {}
+    for function, _ in functions:
+        name = next((image for file, image in saved.items() if file.endswith(function)), function)
+        if name not in made:
+            if refused:
+                raise refused[0]
+            raise CppipeError(
+                f"The illumination pipeline makes no {function}, which the analysis pipeline asks for. It makes "
+                f"{', '.join(sorted(made)) or 'no images'}, and saves {', '.join(saved) or 'none'}."
+            )
+        found[function] = _method(name, steps)
+        strange = set(found[function].images) - {image for _, image in functions}
+        if strange and refused:  # what makes it could not be read
+            raise refused[0]
+        if strange:
+            raise CppipeError(
+                f"The illumination pipeline makes {function} from {min(strange)}, which is no image that has an "
+                f"illumination function; those are {', '.join(image for _, image in functions)}."
+            )
+    return found
 
 
-def smooth(partial: PartialSum) -> np.ndarray:
-    """The illumination function before it is enlarged, float32 (y, x), its minimum 1.
-
-    A channel that is black all over the plate has no function; it gets ones, which change nothing.
-    """
-    if partial.count == 0:
-        raise ValueError("no sites to take the mean of")
-    mean = (partial.total.astype(np.float64) / UNITS / partial.count).astype(np.float32)
-    steps = (mean * np.float32(65535)).astype(np.uint16)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Bad rank filter performance")  # 0.7 s, once per plate and channel
-        median = skimage.filters.median(steps, skimage.morphology.disk(MEDIAN_RADIUS), behavior="rank")
-    function = median.astype(np.float32) / np.float32(65535)
-    lit = np.sort(function[function > 0])
-    if not lit.size:
-        return np.ones_like(function)
-    robust_minimum = lit[int(lit.size * ROBUST_FACTOR)]
-    return np.maximum(function, robust_minimum) / robust_minimum
+def notes(text: str) -> list[str]:
+    """What the reader has to know of numbers that are not taken as they stand."""
+    return [note for module in cppipe.read(text).enabled for note in _noted(module)]
 
 
-def finish(partial: PartialSum, image_shape: tuple[int, int]) -> np.ndarray:
-    """The illumination function of a plate, float32 (y, x) of the images' own shape.
+def _shipped(image: str) -> Method:
+    """CPJUMP1's steps for DNA, from this image."""
+    first, last = SHIPPED_NAMES
+    steps = [
+        replace(module, settings=tuple((label, image if value == first else value) for label, value in module.settings))
+        for module in cppipe.read(SHIPPED.read_text()).enabled
+        if any(value.endswith("DNA") for _, value in module.settings)
+    ]
+    return _method(last, _compiled(steps)[0])
 
-    CellProfiler's last Resize, by 5, misses that shape where a side is no multiple of 5; here it is always met.
-    """
-    small = smooth(partial)
-    function: np.ndarray = skimage.transform.resize(small, image_shape, order=1, mode="symmetric")
-    return function
+
+def _compiled(modules: Iterable[cppipe.Module]) -> tuple[list[Step], list[CppipeError]]:
+    """The steps that can be run, and why the others cannot: nobody may ask for what those make."""
+    steps, refused = [], []
+    for module in modules:
+        if module.name in loading.READS or module.name in LEFT_OUT or module.name in DRAWING:
+            continue
+        try:
+            steps.append(compile_module(_settings(module)))
+        except CppipeError as error:
+            refused.append(error)
+    return steps, refused
+
+
+def _settings(module: cppipe.Module) -> Settings:
+    return Settings(module.name, module.number, module.variable_revision, module.settings)
+
+
+def _noted(module: cppipe.Module) -> list[str]:
+    if module.name in loading.READS or module.name in LEFT_OUT or module.name in DRAWING:
+        return []
+    settings = _settings(module)
+    try:
+        compile_module(settings)
+    except CppipeError:
+        return []
+    return settings.notes
+
+
+def _method(made: str, steps: list[Step]) -> Method:
+    """The steps on the way to an image, from its last one backwards."""
+    way: list[Step] = []
+    wanted = {made}
+    for step in reversed(steps):
+        if wanted & set(step.images_out):
+            way.insert(0, step)
+            wanted = (wanted - set(step.images_out)) | set(step.images_in)
+    means = [step for step in way if _is_of_all_sites(step)]
+    if len(means) != 1:
+        raise CppipeError(
+            f"{made} is not made from one mean over all sites: {len(means)} CorrectIlluminationCalculate of the "
+            'illumination pipeline work on "All: Across cycles" or "All: First cycle" on the way to it.'
+        )
+    place = [step is means[0] for step in way].index(True)
+    before, after = tuple(way[:place]), tuple(way[place + 1 :])
+    of_plate = {means[0].function}
+    for step in after:
+        if missing := set(step.images_in) - of_plate:
+            raise CppipeError(f"{made} is made from a mean over all sites and from {min(missing)} of single sites")
+        of_plate |= set(step.images_out)
+    return Method(tuple(sorted(wanted)), before, means[0], after, made)
+
+
+def _is_of_all_sites(step: Any) -> TypeGuard[CalculateIllumination]:
+    return isinstance(step, CalculateIllumination) and not step.of_each_site
+
+
+def _saved_images(modules: Iterable[cppipe.Module]) -> Iterable[tuple[str, str]]:
+    """File name without metadata tags and suffix, and the image that is saved under it."""
+    for module in modules:
+        if module.name == "SaveImages" and module.value("Select method for constructing file names") == "Single name":
+            name = re.sub(r"\\g<[^>]*>", "", module.value("Enter single file name"))
+            yield PurePath(name).stem, module.value("Select the image to save")
+
+
+def _refuse_skipping(modules: Iterable[cppipe.Module]) -> None:
+    for module in modules:
+        if module.name == "FlagImage" and "Yes" in module.values("Skip image set if flagged?"):
+            raise CppipeError(
+                f"Module {module} of the illumination pipeline skips sites, which is not done here: its functions are "
+                'of all sites. Set "Skip image set if flagged?" to No, or publish the functions (`illumination: '
+                "gallery`)."
+            )

@@ -15,6 +15,7 @@ from pipeline.contents import instead_of_data
 from pipeline.engines import cppipe
 from pipeline.engines.loading import FullScale, full_scales
 from pipeline.errors import Changed, ConfigError, CppipeError, ImageError, NotFound
+from pipeline.illumination.method import Method, methods
 from pipeline.results.plan import ImageFile, planned_files
 from pipeline.results.records import read_record
 from pipeline.results.run import Run
@@ -35,6 +36,11 @@ def wanted(run: Run) -> dict[str, str]:
     screen = run.config.screen
     names = {screen.illumination_names[channel]: screen.image_names[channel] for channel in screen.channels}
     return {function: image for function, image in names.items() if function in run.record["inputs"]}
+
+
+def how_made(run: Run) -> dict[str, Method]:
+    """How each function that the pipeline asks for is made from a plate's images; see `methods`."""
+    return methods(run.illumination_cppipe, tuple(wanted(run).items()))
 
 
 def sources(run: Run, plate: Plate) -> dict[str, Source]:

@@ -3,6 +3,7 @@
     run.json         layout, the measuring and its digest, the engine's inputs, the project's version
     config.yaml      the resolved config of the last call of `run`
     pipeline.cppipe  the pipeline file, for workers, which have none of the driver's files
+    illumination.cppipe  the illumination pipeline, where the config names one
     measurings/      roots like this one, each of another measuring (`run --new-measuring`)
 
 A root belongs to one measuring: engine and version, pipeline file, channels, illumination, feature table, layout.
@@ -27,7 +28,8 @@ from pipeline.results.plan import read_plates, read_wells
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
 
-RECORD, CONFIG, CPPIPE, MEASURINGS = "run.json", "config.yaml", "pipeline.cppipe", "measurings"
+RECORD, CONFIG, MEASURINGS = "run.json", "config.yaml", "measurings"
+CPPIPE, ILLUMINATION_CPPIPE = "pipeline.cppipe", "illumination.cppipe"
 
 #: of everything below a root; another number means another layout
 LAYOUT_VERSION = 2
@@ -45,6 +47,8 @@ class Run:
     cppipe: str
     record: dict[str, Any]
     chosen: frozenset[tuple[str, str, str]] | None = field(default=None, compare=False)
+    #: text of the illumination pipeline; None: CPJUMP1's steps
+    illumination_cppipe: str | None = None
 
     @property
     def measuring12(self) -> str:
@@ -79,16 +83,19 @@ def make_record(
     return {**named, "digest": digest(named), "inputs": list(inputs), "version": __version__}
 
 
-def write_record(storage: Storage, config: Config, cppipe: str, record: dict[str, Any]) -> None:
+def write_record(run: Run) -> None:
     """Claim a root for a measuring.
 
     Raises `SettingsDiffer`, naming the fields, where it belongs to another, and `ConfigError` where the store would let
     one writer overwrite another.
     """
+    storage, record = run.storage, run.record
     refuse_other(storage, record)
-    storage.put_if_absent(CPPIPE, cppipe.encode())
+    storage.put_if_absent(CPPIPE, run.cppipe.encode())
+    if run.illumination_cppipe is not None:
+        storage.put_if_absent(ILLUMINATION_CPPIPE, run.illumination_cppipe.encode())
     _check_conditional_writes(storage, CPPIPE)
-    update_config(storage, config)
+    update_config(storage, run.config)
     if not storage.put_if_absent(RECORD, _encode(record)):
         refuse_other(storage, record)
 
@@ -195,7 +202,9 @@ def open_run(results: Location) -> Run:
     if record is None:
         raise ConfigError(f"{results} holds no run (no {RECORD}). Start one with `python -m pipeline run`.")
     check_layout(storage, record)
-    return Run(storage, read_config(storage), read_cppipe(storage), record)
+    config = read_config(storage)
+    illumination = _read_text(storage, ILLUMINATION_CPPIPE) if config.illumination_pipeline else None
+    return Run(storage, config, read_cppipe(storage), record, illumination_cppipe=illumination)
 
 
 def read_record(storage: Storage) -> dict[str, Any] | None:
@@ -213,7 +222,11 @@ def read_config(storage: Storage) -> Config:
 
 def read_cppipe(storage: Storage) -> str:
     """The pipeline file of the run at this root."""
-    return storage.get(CPPIPE).decode("utf-8", errors="replace")
+    return _read_text(storage, CPPIPE)
+
+
+def _read_text(storage: Storage, key: str) -> str:
+    return storage.get(key).decode("utf-8", errors="replace")
 
 
 def _encode(record: dict[str, Any]) -> bytes:

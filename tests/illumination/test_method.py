@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -9,14 +12,27 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.errors import ImageError
-from pipeline.illumination import PartialSum, finish, reduce_image
-from pipeline.illumination.method import MOST_SITES, UNITS, smooth
+from pipeline.errors import CppipeError, ImageError
+from pipeline.illumination import PartialSum, methods, notes
+from pipeline.illumination.method import SHIPPED, Method
+from pipeline.illumination.sum import MOST_SITES, UNITS
+from tests.engines.native.sites import _reference_images
 
 CPJUMP1 = {"Mito": 1, "AGP": 2, "RNA": 3, "ER": 4, "DNA": 5, "HighZBF": 6, "LowZBF": 7, "Brightfield": 8}
 PEDIATRIC = {"Brightfield": 1, "HighZBF": 1, "LowZBF": 1, "ER": 2, "AGP": 3, "Mito": 4, "DNA": 5, "RNA": 6}
 #: pixels of 46,656 that are one 16-bit step from CellProfiler's, whose float32 sum rounds
 STEPS_APART = {"DNA": 0, "ER": 0, "RNA": 0, "Mito": 0, "AGP": 6, "LowZBF": 10, "Brightfield": 27, "HighZBF": 36}
+
+#: CPJUMP1's steps, which a channel gets without an illumination pipeline
+USUAL = methods(None, (("Illum", "Orig"),))["Illum"]
+
+
+def of_site(image: np.ndarray) -> PartialSum:
+    return USUAL.of_site({"Orig": image})
+
+
+def small(image: np.ndarray) -> np.ndarray:
+    return of_site(image).mean()
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +49,7 @@ def reference_sum(shared_data):
     def total(channel: str) -> PartialSum:
         one = read(jump / f"r01c01f01p01-ch{CPJUMP1[channel]}sk1fk1fl1.tiff")
         two = read(pediatric / f"r03c03f03p01-ch{PEDIATRIC[channel]}sk1fk1fl1.tiff")
-        return sum(
-            (PartialSum.of(image) for image in (one, one[:, ::-1], two, two[:, ::-1])), PartialSum.zero((1080, 1080))
-        )
+        return reduce(add, [of_site(image) for image in (one, one[:, ::-1], two, two[:, ::-1])])
 
     return total
 
@@ -45,7 +59,7 @@ def reference_sum(shared_data):
 def test_the_small_function_is_cellprofilers_but_for_single_16_bit_steps(shared_data, reference_sum, channel):
     theirs = np.load(shared_data / "reference" / "illumination_small.npz")[f"small_Illum{channel}"]
     partial = reference_sum(channel)
-    ours = smooth(partial)
+    ours = USUAL.mean.finish(partial.mean())
     assert ours.dtype == np.float32
     assert np.count_nonzero(ours != theirs) == STEPS_APART[channel]
     # One step of the 16-bit median, in units of the function: its minimum, 1, stands for `lowest` steps.
@@ -56,7 +70,7 @@ def test_the_small_function_is_cellprofilers_but_for_single_16_bit_steps(shared_
 @pytest.mark.real_data
 def test_the_full_size_function_is_cellprofilers_bit_for_bit(shared_data, reference_sum):
     theirs = np.load(shared_data / "reference" / "illumination_full.npz")["IllumDNA"]
-    ours = finish(reference_sum("DNA"), (1080, 1080))
+    ours = USUAL.finish(reference_sum("DNA"), (1080, 1080))
     assert ours.dtype == np.float32
     np.testing.assert_array_equal(ours, theirs)
 
@@ -69,8 +83,8 @@ def images(count: int, shape: tuple[int, int], seed: int = 0) -> list[np.ndarray
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), height=st.integers(5, 60), width=st.integers(5, 60), count=st.integers(1, 7))
 def test_sums_are_the_same_whatever_the_order_and_grouping(data, height, width, count):
-    sites = [PartialSum.of(image) for image in images(count, (height, width), seed=data.draw(st.integers(0, 99)))]
-    straight = sum(sites, PartialSum.zero((height, width)))
+    sites = [of_site(image) for image in images(count, (height, width), seed=data.draw(st.integers(0, 99)))]
+    straight = reduce(add, sites)
     pile = data.draw(st.permutations(sites))
     while len(pile) > 1:  # merge any two, again and again
         first = pile.pop(data.draw(st.integers(0, len(pile) - 1)))
@@ -78,40 +92,35 @@ def test_sums_are_the_same_whatever_the_order_and_grouping(data, height, width, 
         pile.append(first + second)
     assert pile[0].count == straight.count == count
     assert pile[0].total.tobytes() == straight.total.tobytes()
-    assert finish(pile[0], (height, width)).tobytes() == finish(straight, (height, width)).tobytes()
+    shape = (height, width)
+    assert USUAL.finish(pile[0], shape).tobytes() == USUAL.finish(straight, shape).tobytes()
 
 
 def test_the_mean_is_within_its_stated_bound():
     sites = images(50, (40, 70))
-    total = sum((PartialSum.of(site) for site in sites), PartialSum.zero((40, 70)))
-    exact = np.sum([reduce_image(site).astype(np.float64) for site in sites], axis=0)  # 29 bits to spare
+    fractions = [(site / 65535).astype(np.float32) for site in sites]
+    total = reduce(add, [PartialSum.of(site) for site in fractions])
+    exact = np.sum([site.astype(np.float64) for site in fractions], axis=0)  # 29 bits to spare
     np.testing.assert_allclose(total.total / UNITS, exact, rtol=0, atol=50 * 2.0**-45)
 
 
 def test_the_most_sites_fit_and_one_more_is_refused():
-    white = PartialSum.of(np.full((10, 10), 65535, np.uint16))
+    white = PartialSum.of(np.ones((10, 10), np.float32))
     most = PartialSum(white.total * MOST_SITES, MOST_SITES)
     assert (most.total // MOST_SITES == white.total).all()  # it did not overflow
-    np.testing.assert_array_equal(finish(most, (10, 10)), 1)
+    np.testing.assert_array_equal(most.mean(), 1)
     with pytest.raises(OverflowError, match="262,145 sites"):
         most + white
 
 
 def test_sums_of_images_of_different_size_are_refused():
     with pytest.raises(ValueError, match="different size"):
-        PartialSum.zero((100, 100)) + PartialSum.zero((100, 120))
-
-
-def test_zero_changes_nothing():
-    site = PartialSum.of(images(1, (33, 21))[0])
-    total = PartialSum.zero((33, 21)) + site
-    np.testing.assert_array_equal(total.total, site.total)
-    assert total.count == 1
+        PartialSum.of(np.zeros((100, 100))) + PartialSum.of(np.zeros((100, 120)))
 
 
 @pytest.mark.parametrize("shape", [(60, 110), (110, 60), (52, 73), (7, 200)])
 def test_a_function_has_the_shape_of_its_images(shape):
-    function = finish(PartialSum.of(images(1, shape)[0]), shape)
+    function = USUAL.finish(of_site(images(1, shape)[0]), shape)
     assert function.shape == shape
     assert function.dtype == np.float32
     assert function.min() >= 1
@@ -123,7 +132,7 @@ def test_a_function_has_the_shape_of_its_images(shape):
 def test_smoothing_is_median_then_robust_minimum_as_a_plain_loop_has_it(height, width, seed, dark):
     mean = np.random.default_rng(seed).integers(0, 9 if dark else 65536, (height, width)) / 65535
     total = np.rint(mean * UNITS).astype(np.int64) * 3
-    np.testing.assert_array_equal(smooth(PartialSum(total, 3)), plain(total, 3))
+    np.testing.assert_array_equal(USUAL.mean.finish(PartialSum(total, 3).mean()), plain(total, 3))
 
 
 def plain(total: np.ndarray, count: int) -> np.ndarray:
@@ -141,7 +150,7 @@ def plain(total: np.ndarray, count: int) -> np.ndarray:
             median[y, x] = np.float32(window[len(window) // 2]) / np.float32(65535)
     lit = sorted(median[median > 0].tolist())
     if not lit:
-        return np.ones_like(median)
+        return median
     lowest = np.float32(lit[int(0.02 * len(lit))])
     return np.where(median < lowest, lowest, median) / lowest
 
@@ -150,26 +159,105 @@ def test_the_small_image_is_a_gaussian_blur_then_linear_sampling():
     image = images(1, (60, 90))[0]
     blurred = ndimage.gaussian_filter(image.astype(np.float32) / np.float32(65535), 2.0, mode="reflect", truncate=4)
     # Every output pixel lies at the middle of five input pixels, so sampling picks the third.
-    np.testing.assert_allclose(reduce_image(image), blurred[2::5, 2::5], rtol=1e-6)
+    np.testing.assert_allclose(small(image), blurred[2::5, 2::5], rtol=1e-6)
 
 
 def test_a_channel_that_is_black_gets_a_function_that_changes_nothing():
-    np.testing.assert_array_equal(finish(PartialSum.of(np.zeros((50, 40), np.uint16)), (50, 40)), 1)
+    np.testing.assert_array_equal(USUAL.finish(of_site(np.zeros((50, 40), np.uint16)), (50, 40)), 1)
 
 
 def test_eight_bits_and_fractions_are_the_same_picture_as_sixteen_bits():
     eight = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
-    wide = reduce_image(eight.astype(np.uint16) * 257)
-    np.testing.assert_allclose(reduce_image(eight), wide, rtol=1e-6)
-    np.testing.assert_allclose(reduce_image(eight / 255), wide, rtol=1e-6)
+    wide = small(eight.astype(np.uint16) * 257)
+    np.testing.assert_allclose(small(eight), wide, rtol=1e-6)
+    np.testing.assert_allclose(small(eight / 255), wide, rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, np.nan])
 def test_fractions_beyond_0_to_1_are_refused(value):
     with pytest.raises(ImageError, match="0 to 1 can be averaged"):
+        of_site(np.full((10, 10), value, np.float32))
+    with pytest.raises(ImageError, match="0 to 1 can be averaged"):
         PartialSum.of(np.full((10, 10), value, np.float32))
 
 
-def test_no_sites_have_no_function():
-    with pytest.raises(ValueError, match="no sites"):
-        finish(PartialSum.zero((10, 10)), (10, 10))
+def read(functions: dict[str, str], text: str | None = None) -> dict[str, Method]:
+    return methods(text or SHIPPED.read_text(), tuple(functions.items()))
+
+
+def test_a_function_is_what_the_illumination_pipeline_saves_under_its_name():
+    made = read({"IllumDNA": "OrigDNA", "IllumHighZBF": "OrigHighZBF"})
+    assert (made["IllumDNA"].made, made["IllumDNA"].images) == ("UpsampledIllumDNA", ("OrigDNA",))
+    assert (made["IllumHighZBF"].made, made["IllumHighZBF"].images) == ("UpsampledIllumHzBF", ("OrigHighZBF",))
+
+
+def test_the_shipped_pipeline_by_name_gives_what_is_given_without_one():
+    image = images(1, (60, 85))[0]
+    named = read({"IllumER": "OrigER"})["IllumER"]
+    by_name = named.finish(named.of_site({"OrigER": image}), image.shape)
+    assert by_name.tobytes() == USUAL.finish(of_site(image), image.shape).tobytes()
+
+
+def test_the_settings_of_the_illumination_pipeline_count():
+    image = images(1, (40, 50))[0]
+    text = SHIPPED.read_text()
+    for old, new in (
+        ("Resizing factor:0.2", "Resizing factor:1"),
+        ("Resizing factor:5", "Resizing factor:1"),
+        ("Smoothing method:Median Filter", "Smoothing method:No smoothing"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    method = read({"IllumDNA": "OrigDNA"}, text)["IllumDNA"]
+    mean = (image / np.float32(65535)).astype(np.float32)
+    lowest = np.sort(mean, axis=None)[int(0.02 * np.count_nonzero(mean))]
+    ours = method.finish(method.of_site({"OrigDNA": image}), image.shape)
+    np.testing.assert_allclose(ours, np.maximum(mean, lowest) / lowest, rtol=1e-6)
+
+
+def test_a_function_that_is_not_made_is_refused_with_what_is():
+    with pytest.raises(CppipeError, match=r"makes no IllumRed, which the analysis .* saves .*_IllumAGP"):
+        read({"IllumRed": "OrigRed"})
+
+
+def test_a_function_of_an_image_that_the_analysis_has_not_is_refused():
+    with pytest.raises(CppipeError, match="makes IllumDNA from OrigDNA, which is no image that has"):
+        read({"IllumDNA": "Orig_DNA"})
+
+
+def test_a_function_of_single_sites_is_refused():
+    text = SHIPPED.read_text().replace("based on all images?:All: Across cycles", "based on all images?:Each")
+    with pytest.raises(CppipeError, match="UpsampledIllumDNA is not made from one mean over all sites: 0 "):
+        read({"IllumDNA": "OrigDNA"}, text)
+
+
+def test_an_unsupported_module_is_refused_only_where_a_function_needs_it():
+    text = SHIPPED.read_text()
+    text = text.replace("Interpolation method:Bilinear", "Interpolation method:Psychic", 1)  # that of DNA
+    read({"IllumER": "OrigER"}, text)
+    with pytest.raises(CppipeError, match=r"Module 2 Resize: .*Psychic"):
+        read({"IllumDNA": "OrigDNA"}, text)
+
+
+def test_a_number_beyond_the_limits_in_an_illumination_pipeline_is_noted():
+    text = SHIPPED.read_text().replace("    Resizing factor:0.2", "    Resizing factor:-1", 1)
+    (said,) = notes(text)
+    assert '"Resizing factor: -1" lies below CellProfiler\'s minimum of 0; CellProfiler takes its default, 0.25' in said
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_the_illumination_pipeline_gives_cellprofilers_functions(shared_data):
+    """All eight channels, of two real sites and their mirror images; sums in CellProfiler's float32 round otherwise."""
+    sites = [
+        {f"Orig{channel}": image[:, ::step] for channel, image in _reference_images(shared_data, run).items()}
+        for run in ("BR00117035_A01_s1", "BR00143976_C03_s3")
+        for step in (1, -1)
+    ]
+    made = read({f"Illum{channel}": f"Orig{channel}" for channel in STEPS_APART})
+    with np.load(shared_data / "reference" / "illumination_small.npz") as theirs:
+        for channel, apart in STEPS_APART.items():
+            method = made[f"Illum{channel}"]
+            partial = reduce(add, [method.of_site(site) for site in sites])
+            ours = method.mean.finish(partial.mean())
+            assert np.count_nonzero(ours != theirs[f"small_Illum{channel}"]) == apart

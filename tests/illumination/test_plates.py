@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,6 @@ import tifffile
 from pipeline import illumination
 from pipeline.config import Config
 from pipeline.errors import ConfigError, CppipeError, ImageError, Incomplete
-from pipeline.illumination import PartialSum, finish
 from pipeline.plan import make_plan
 from pipeline.results.plan import write_plan
 from pipeline.results.run import Run, make_record, open_run, write_record
@@ -98,16 +99,17 @@ class Gallery:
             inputs=inputs or ("IllumDNA", "IllumER", "OrigDNA", "OrigER"),
             schema="",
         )
-        write_record(storage, config, text, record)
+        write_record(Run(storage, config, text, record))
         return open_run(results)
 
     def expected(self, channel: str, without: set[tuple[str, int]] = frozenset()) -> np.ndarray:
+        method = illumination.methods(None, ((f"Illum{channel}", "Orig"),))[f"Illum{channel}"]
         sites = [
-            PartialSum.of(pixels)
+            method.of_site({"Orig": pixels})
             for (name, well, site), pixels in self.pixels.items()
             if name == channel and (well, site) not in without
         ]
-        return finish(sum(sites, PartialSum.zero(SHAPE)), SHAPE)
+        return method.finish(reduce(add, sites), SHAPE)
 
 
 @pytest.fixture
@@ -354,7 +356,7 @@ def test_a_plate_of_which_nothing_can_be_read_has_nothing_to_sum(gallery):
 
 def test_groups_hold_every_well_once_in_order(gallery, monkeypatch):
     run = gallery.run()
-    monkeypatch.setattr(illumination.sums, "WELLS_PER_TASK", 2)
+    monkeypatch.setattr(illumination.compute, "WELLS_PER_TASK", 2)
     assert illumination.groups(run, PLATE) == [["A01", "A02"], ["B01"]]
 
 
@@ -381,7 +383,7 @@ def test_a_function_that_is_put_right_at_the_same_place_is_read_anew_by_a_worker
     again = open_storage(run.storage.location)
     plan = make_plan(run.config)
     write_plan(plan, again)
-    write_record(again, run.config, run.cppipe, run.record)
+    write_record(replace(run, storage=again))
     run = open_run(run.storage.location)
     compute(run)
     after = illumination.functions(run, PLATE)["IllumDNA"]

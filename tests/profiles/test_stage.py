@@ -69,7 +69,7 @@ class Built:
         sites = wells[wells["sites"] > 0].drop(columns="sites").assign(Metadata_Site=1)
         write_plan(Plan(sites, wells.sample(frac=1, random_state=0), table, pd.DataFrame(), sites), self.storage)
         cells.write_schema(self.storage, SCHEMA)
-        write_record(self.storage, config, "nothing", make_record(config, engine="", inputs=(), schema=""))
+        write_record(Run(self.storage, config, "nothing", make_record(config, engine="", inputs=(), schema="")))
         for plate in plates:
             cells.create_plate(self.storage, plate, WELLS, SCHEMA)
             self.entries = [self._measure(plate, well) for well in WELLS if well != NOT_IMAGED]

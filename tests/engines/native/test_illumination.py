@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 import skimage.filters
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.across import illumination_functions
 from pipeline.engines.native.kernels import smoothing
 from pipeline.engines.native.modules.correct_illumination_apply import correct
 from pipeline.engines.native.modules.correct_illumination_calculate import (
@@ -20,10 +16,7 @@ from pipeline.engines.native.modules.correct_illumination_calculate import (
     rescaled,
     smooth_blocks,
 )
-from pipeline.errors import CppipeError
-from tests.engines.native.sites import _reference_images, images, shapes
-
-SCREEN = Path(__file__).parents[3] / "pipeline/screens/cpjump1"
+from tests.engines.native.sites import images, shapes
 
 
 @given(st.data(), st.integers(1, 9))
@@ -86,38 +79,3 @@ def test_dividing_and_subtracting_by_hand(divide, expected):
     assert correct(image, function, divide, True, True).tolist() == np.minimum(expected, 1).tolist()
     if divide:
         assert correct(image, function, divide, False, False).tolist() == [[0.5, 2.0, np.inf]]
-
-
-def test_a_pipeline_without_a_function_of_all_sites_is_refused():
-    text = (SCREEN / "analysis.cppipe").read_text()
-
-    with pytest.raises(CppipeError, match="All: Across cycles"):
-        illumination_functions(text, [])
-
-
-def test_a_number_beyond_the_limits_in_an_illumination_pipeline_is_warned_of():
-    text = (SCREEN / "illumination.cppipe").read_text()
-    site = {name: np.ones((40, 50), np.uint16) for name in re.findall(r"input image:(Orig\w+)", text)}
-
-    said = r'"Resizing factor: -1" lies below CellProfiler\'s minimum of 0; CellProfiler takes its default, 0\.25'
-    with pytest.warns(UserWarning, match=said) as warned:
-        illumination_functions(text.replace("    Resizing factor:0.2", "    Resizing factor:-1", 1), [site])
-    assert len(warned) == 1
-
-
-@pytest.mark.real_data
-@pytest.mark.slow
-def test_the_illumination_pipeline_gives_cellprofilers_functions_bit_for_bit(shared_data):
-    sites = [
-        {f"Orig{channel}": image[:, ::step] for channel, image in _reference_images(shared_data, run).items()}
-        for run in ("BR00117035_A01_s1", "BR00143976_C03_s3")
-        for step in (1, -1)
-    ]
-    made = illumination_functions((SCREEN / "illumination.cppipe").read_text(), sites)
-
-    with np.load(shared_data / "reference" / "illumination_small.npz") as small:
-        for name in (name for name in small.files if name.startswith("small_")):
-            ours = name.removeprefix("small_").replace("LowZBF", "LzBF").replace("HighZBF", "HzBF")
-            np.testing.assert_array_equal(made[ours], small[name], err_msg=name)
-    with np.load(shared_data / "reference" / "illumination_full.npz") as full:
-        np.testing.assert_array_equal(made["UpsampledIllumDNA"], full["IllumDNA"])

@@ -1,6 +1,7 @@
 """Computing a plate's illumination functions: one task for every few wells, and one to finish the plate.
 
-illumination/<batch>/<plate>/parts/<images>/<first well>.npz   sums over some wells; <images> names those of the plate
+illumination/<batch>/<plate>/parts/<images>/<first well>.npz   sums over some wells; <images> names those of the
+                                                               plate, and the method
 illumination/<batch>/<plate>/<plate>_Illum<Channel>.npy        the functions
 illumination/<batch>/<plate>/<plate>.json                      images used, and those left out with the reason; last
 
@@ -20,8 +21,9 @@ import pandas as pd
 
 from pipeline.config import digest
 from pipeline.errors import ImageError, Incomplete
-from pipeline.illumination.method import PartialSum, finish
-from pipeline.illumination.plates import function_key, image_kind, record_key, sources, wanted
+from pipeline.illumination.method import REVISION, Method
+from pipeline.illumination.plates import function_key, how_made, image_kind, record_key, sources
+from pipeline.illumination.sum import PartialSum
 from pipeline.images import describe, prefetch, read_images
 from pipeline.results.plan import planned_files, read_sites
 from pipeline.results.records import encode, read_record
@@ -53,35 +55,33 @@ def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[
     """
     run, where = open_run(results), Plate(batch, plate)
     table = read_sites(run.storage, where)
-    key = f"{_parts(where, table)}{part}.npz"
+    key = f"{_parts(run, where, table)}{part}.npz"
     if run.storage.stat(key) is not None:
         return {"part": key, "wells": len(wells)}
-    functions = _to_compute(run, where)
+    how = _to_compute(run, where)
     kind = image_kind(run, where)
     source = open_storage(run.config.images)
-    function_of = {image: function for function, image in functions.items()}
-    sums = {function: PartialSum.zero(kind.shape) for function in functions}
+    names = {image for method in how.values() for image in method.images}
+    sums: dict[str, PartialSum] = {}
     left_out: list[dict[str, Any]] = []
 
     table = table[table["Metadata_Well"].isin(wells)].sort_values(["Metadata_Well", "Metadata_Site"])
-    sites = [(site, planned_files(site, function_of)) for site in table.to_dict("records")]
+    sites = [(site, planned_files(site, names)) for site in table.to_dict("records")]
     for (site, files), answer in prefetch(sites, lambda item: read_images(source, item[1], *kind)):
         assert not isinstance(answer, ImageError)  # it reports them instead
-        images, reasons = answer
-        for name, image in images.items():
+        images, unread = answer
+        for function, method in how.items():
+            reason = next(
+                (f"{describe(name, files[name])} {unread[name]}" for name in method.images if name in unread), ""
+            )
             try:
-                sums[function_of[name]] += PartialSum.of(image)
+                if not reason:
+                    _add(sums, function, method.of_site(images))
             except ImageError as error:
-                reasons[name] = error.message
-        left_out += [
-            {
-                "function": function_of[name],
-                "well": site["Metadata_Well"],
-                "site": int(site["Metadata_Site"]),
-                "reason": f"{describe(name, files[name])} {reason}",
-            }
-            for name, reason in reasons.items()
-        ]
+                reason = f"{describe(method.images[0], files[method.images[0]])} {error.message}"
+            if reason:
+                at = {"well": site["Metadata_Well"], "site": int(site["Metadata_Site"])}
+                left_out.append({"function": function, **at, "reason": reason})
 
     arrays: dict[str, Any] = {"wells": np.array(sorted(wells)), "left_out": np.array(json.dumps(left_out))}
     for function, partial in sums.items():
@@ -102,29 +102,28 @@ def finish_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     made_before = read_record(run.storage, record_key(where))
     if made_before is not None:  # by another run; images may have come since
         return _summary(made_before)
-    functions = _to_compute(run, where)
+    how = _to_compute(run, where)
     shape = image_kind(run, where).shape
     sums: dict[str, PartialSum] = {}
     left_out: list[dict[str, Any]] = []
     wells: list[str] = []
     table = read_sites(run.storage, where)
-    for entry in run.storage.entries(_parts(where, table)):
+    for entry in run.storage.entries(_parts(run, where, table)):
         with np.load(io.BytesIO(run.storage.get(entry.key)), allow_pickle=False) as part:
             wells += part["wells"].tolist()
             left_out += json.loads(str(part["left_out"]))
-            for function in functions:
-                partial = PartialSum(part[f"total_{function}"], int(part[f"count_{function}"]))
-                sums[function] = sums[function] + partial if function in sums else partial
+            for function in how:
+                if f"total_{function}" in part:  # else no image of these wells could be used
+                    _add(sums, function, PartialSum(part[f"total_{function}"], int(part[f"count_{function}"])))
     _check_wells(where, wells, set(table["Metadata_Well"]))
 
     made = {}
     for function, partial in sums.items():
-        if partial.count:
-            data = io.BytesIO()
-            np.save(data, finish(partial, shape), allow_pickle=False)
-            put_if_other(run.storage, function_key(where, function), data.getvalue())
-            made[function] = md5(data.getvalue())
-    images = {function: partial.count for function, partial in sums.items()}
+        data = io.BytesIO()
+        np.save(data, how[function].finish(partial, shape), allow_pickle=False)
+        put_if_other(run.storage, function_key(where, function), data.getvalue())
+        made[function] = md5(data.getvalue())
+    images = {function: sums[function].count if function in sums else 0 for function in how}
     record = {
         "images": images,
         "functions": made,
@@ -139,10 +138,14 @@ def _summary(record: dict[str, Any]) -> dict[str, Any]:
     return {"functions": len(made), "images": sum(images.values()), "left_out": len(left_out)}
 
 
-def _to_compute(run: Run, plate: Plate) -> dict[str, str]:
-    """The functions that are made from the plate's images, each with the name of those images."""
+def _add(sums: dict[str, PartialSum], function: str, partial: PartialSum) -> None:
+    sums[function] = sums[function] + partial if function in sums else partial
+
+
+def _to_compute(run: Run, plate: Plate) -> dict[str, Method]:
+    """The functions that are made from the plate's images, and how."""
     where = sources(run, plate)
-    return {function: image for function, image in wanted(run).items() if where[function] == "compute"}
+    return {function: method for function, method in how_made(run).items() if where[function] == "compute"}
 
 
 def _check_wells(plate: Plate, found: list[str], planned: set[str]) -> None:
@@ -159,8 +162,8 @@ def _check_wells(plate: Plate, found: list[str], planned: set[str]) -> None:
             )
 
 
-def _parts(plate: Plate, sites: pd.DataFrame) -> str:
-    """Where the sums over these images lie: images that come later have a place of their own."""
+def _parts(run: Run, plate: Plate, sites: pd.DataFrame) -> str:
+    """Where the sums over these images by this method lie: images that come later have a place of their own."""
     keys = [name for name in sites if str(name).startswith(("Key_", "ETag_"))]
-    images = digest(sites[["Metadata_Well", "Metadata_Site", *keys]].astype(str).to_numpy().tolist())
-    return f"illumination/{plate.key}/parts/{images[:12]}/"
+    images = sites[["Metadata_Well", "Metadata_Site", *keys]].astype(str).to_numpy().tolist()
+    return f"illumination/{plate.key}/parts/{digest([images, run.illumination_cppipe or REVISION])[:12]}/"
