@@ -18,7 +18,7 @@ from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError, EngineError
 
 #: grows with every change that can move a number
-REVISION = 6
+REVISION = 7
 
 _WRITES = "writes files; measurements and label images are handed back in memory"
 LEFT_OUT = {

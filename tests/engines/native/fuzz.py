@@ -84,14 +84,32 @@ def yes(random: Random) -> str:
 
 
 def threshold(random: Random, module: str, wild: bool) -> Settings:
-    labels = ["Threshold smoothing scale", "Threshold correction factor", "Manual threshold"]
+    labels = ["Threshold smoothing scale", "Threshold correction factor", "Manual threshold", "# of deviations"]
     if random.random() < 0.3:
         labels.append("Lower and upper bounds on threshold")
-    return {
-        "Thresholding method": [pick(random, "Minimum Cross-Entropy", "Manual", "Otsu")],
-        "Two-class or three-class thresholding?": "Two classes",
+    methods = ("Minimum Cross-Entropy", "Otsu", "Otsu", "Robust Background")
+    found: Settings = {
+        "Threshold strategy": pick(random, "Global", "Global", "Adaptive"),
+        "Thresholding method": [pick(random, *methods, "Manual"), pick(random, *methods, "Sauvola")],
+        "Two-class or three-class thresholding?": pick(random, "Two classes", "Three classes"),
+        "Log transform before thresholding?": pick(random, "Yes", "No", "No"),
+        "Assign pixels in the middle intensity class to the foreground or the background?": pick(
+            random, "Foreground", "Background"
+        ),
+        "Size of adaptive window": pick(random, "7", "10", "16", "20"),
+        "Lower outlier fraction": pick(random, "0.05", "0", "0.1", "-1", "0.3"),
+        "Upper outlier fraction": pick(random, "0.05", "0", "0.1", "2"),
+        "Averaging method": pick(random, "Mean", "Median", "Mode"),
+        "Variance method": pick(random, "Standard deviation", "Median absolute deviation"),
         **numbers(random, module, labels, wild),
     }
+    if module == "IdentifySecondaryObjects" and random.random() < 0.15:
+        found |= {
+            "Threshold strategy": "Global",
+            "Thresholding method": ["Measurement"],
+            "Select the measurement to threshold with": "Threshold_OrigThreshold_Nuclei",
+        }
+    return found
 
 
 def image_modules(random: Random, wild: bool) -> list[Saved]:

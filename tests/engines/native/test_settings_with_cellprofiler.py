@@ -16,6 +16,10 @@ HOLES = "Fill holes in identified objects?"
 DIAMETERS = "Typical diameter of objects, in pixel units (Min,Max)"
 AUTOMATIC = "Automatically calculate minimum allowed distance between local maxima?"
 SUPPRESSION = "Suppress local maxima that are closer than this minimum allowed distance"
+CLASSES = "Two-class or three-class thresholding?"
+MIDDLE = "Assign pixels in the middle intensity class to the foreground or the background?"
+LOG = "Log transform before thresholding?"
+MEASURED = "Threshold_OrigThreshold_Nuclei0"
 PRIMARY: list[dict[str, str | list[str]]] = [
     {},
     {DECLUMP: "Intensity", DIVIDE: "Intensity"},
@@ -36,6 +40,26 @@ PRIMARY: list[dict[str, str | list[str]]] = [
     {"Thresholding method": ["Manual"], "Manual threshold": "0.1"},
     {"Thresholding method": ["Otsu"], "Two-class or three-class thresholding?": "Two classes"},
     {"Threshold smoothing scale": "0", "Threshold correction factor": "0.8"},
+    {"Thresholding method": ["Otsu"], CLASSES: "Three classes", MIDDLE: "Foreground"},
+    {"Thresholding method": ["Otsu"], CLASSES: "Three classes", MIDDLE: "Background", LOG: "Yes"},
+    {LOG: "Yes", "Threshold smoothing scale": "0"},
+    {"Thresholding method": ["Robust Background"]},
+    {
+        "Thresholding method": ["Robust Background"],
+        "Averaging method": "Mode",
+        "Variance method": "Median absolute deviation",
+        "Lower outlier fraction": "0",
+    },
+    {"Threshold strategy": "Adaptive"},
+    {
+        "Threshold strategy": "Adaptive",
+        "Thresholding method": ["Minimum Cross-Entropy", "Otsu"],
+        CLASSES: "Three classes",
+        LOG: "Yes",
+    },
+    {"Threshold strategy": "Adaptive", "Thresholding method": ["Otsu", "Robust Background"]},
+    {"Threshold strategy": "Adaptive", "Thresholding method": ["Otsu", "Sauvola"]},
+    {"Thresholding method": ["Measurement"], "Select the measurement to threshold with": MEASURED},
     {
         DECLUMP: "Intensity",
         "Automatically calculate size of smoothing filter for declumping?": "No",

@@ -69,7 +69,7 @@ class IdentifySecondaryObjects:
         return {
             self.seeds: related[self.seeds],
             self.name: objects.location_features(with_z=True) + related[self.name],
-            "Image": [f"Count_{self.name}", *(Threshold.features(self.name) if self.threshold else [])],
+            "Image": [f"Count_{self.name}", *(self.threshold.features(self.name) if self.threshold else [])],
         }
 
     def run(self, site: Workspace) -> None:
