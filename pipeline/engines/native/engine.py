@@ -33,6 +33,8 @@ DRAWING = {
     "GrayToColor": "Name the output image",
     "Tile": "Name the output image",
 }
+#: by what images of these types are divided
+SCALES = {"uint8": 255, "uint16": 65535}
 DTYPES = ("bool", "uint8", "uint16", "float32", "float64")
 
 
@@ -130,6 +132,7 @@ class NativeEngine:
         """Measure one site; see `Engine.measure`."""
         check(images, self.inputs)
         site = Workspace({name: as_pixels(images[name]) for name in self.inputs})
+        site.scales |= {name: SCALES.get(images[name].dtype.name, 1) for name in self.inputs}
         site.logical |= {name for name in self.inputs if images[name].dtype == np.bool_}
         seconds = {}
         for (module, step), done_with in zip(self._steps, self._done_with, strict=True):

@@ -137,6 +137,8 @@ class Workspace:
     """`images`: float32 (y, x) by name. `measurements[set][feature]`: float64 (objects).
 
     `logical`: the images that are truth values to CellProfiler, whose arithmetic is another (here they are 0 and 1).
+    `scales`: the number by which each image was divided to lie between 0 and 1; one that is made has that of the image
+    that it is made from (see `derive`), or None.
     """
 
     images: dict[str, np.ndarray]
@@ -144,6 +146,7 @@ class Workspace:
     measurements: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     image_measurements: dict[str, float] = field(default_factory=dict)
     logical: set[str] = field(default_factory=set)
+    scales: dict[str, int | None] = field(default_factory=dict)
 
     def check_shapes(self, *names: str) -> None:
         """Raises `ValueError` where these images and object sets are not all of one shape."""
@@ -157,6 +160,11 @@ class Workspace:
                 f"images and objects of a module must be of one shape, and these are not: {each}. Bring them to one "
                 "size, as with Resize, or measure with `engine: {kind: cellprofiler}`, where some modules crop them"
             )
+
+    def derive(self, name: str, pixels: np.ndarray, parent: str | None) -> None:
+        """Add an image (float32 (y, x)) that is made from another, its `parent`, or from none."""
+        self.images[name] = pixels
+        self.scales[name] = self.scales.get(parent) if parent else None
 
     def add(self, object_set: str, feature: str, values: np.ndarray) -> None:
         """Record one value an object; row k belongs to object k + 1."""

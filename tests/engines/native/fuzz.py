@@ -256,7 +256,8 @@ def colocalization(random: Random, wild: bool) -> Saved:
         "Select objects to measure": sets(random),
         "Select where to measure correlation": pick(random, "Within objects", "Both"),
         "Run all metrics?": "No",
-        "Calculate the Manders coefficients using Costes auto threshold?": "No",
+        "Calculate the Manders coefficients using Costes auto threshold?": yes(random),
+        "Method for Costes thresholding": pick(random, "Faster", "Fast", "Fast", "Accurate"),
         **numbers(random, "MeasureColocalization", tuple(LIMITS["MeasureColocalization"]), wild),
     }
 

@@ -58,7 +58,8 @@ class ApplyIllumination:
             site.check_shapes(name, function)
             image, illumination = site.images[name], site.images[function]
             # CellProfiler clips a difference at zero whatever the setting.
-            site.images[corrected] = correct(image, illumination, divide, self.clip_low or not divide, self.clip_high)
+            pixels = correct(image, illumination, divide, self.clip_low or not divide, self.clip_high)
+            site.derive(corrected, pixels, name)
 
 
 @kernel

@@ -89,7 +89,7 @@ class ImageMath:
             site.logical.add(self.result)
         else:
             site.logical.discard(self.result)
-        site.images[self.result] = finish(
+        pixels = finish(
             result,
             np.float32(self.exponent),
             np.float32(self.factor),
@@ -98,6 +98,7 @@ class ImageMath:
             self.clip_high,
             self.replace_nan,
         )
+        site.derive(self.result, pixels, self.operands[0])
 
     def _combine(self, operands: list[np.ndarray], logical: list[bool]) -> np.ndarray:
         """`logical`: which operands are truth values. A sum of such is "or", a difference "and not"."""

@@ -60,13 +60,13 @@ def mean(values: np.ndarray) -> np.floating:
 
 
 @kernel
-def variance(values: np.ndarray) -> np.floating:
-    """`np.var` of a float32 or float64 vector in NumPy 1."""
-    if values.size == 0:
+def variance(values: np.ndarray, unbiased: int = 0) -> np.floating:
+    """`np.var` of a float32 or float64 vector in NumPy 1, of `unbiased` degrees of freedom less than values."""
+    if values.size <= unbiased:
         return values.dtype.type(np.nan)
     centre = mean(values)
     squares = np.empty_like(values)
     for k in range(values.size):
         difference = values[k] - centre
         squares[k] = difference * difference
-    return mean(squares)
+    return values.dtype.type(total(squares) / np.float64(values.size - unbiased))
