@@ -52,6 +52,14 @@ class Objects:
         unedited = segmented if unedited is None else unedited
         return cls(segmented, unedited, unedited if small_removed is None else small_removed)
 
+    def renumbered(self, segmented: np.ndarray) -> Objects:
+        """Some of these objects with other numbers, which have what was discarded in common with them."""
+        return Objects(
+            segmented,
+            segmented if self.unedited is self.segmented else self.unedited,
+            segmented if self.small_removed is self.segmented else self.small_removed,
+        )
+
     @cached_property
     def count(self) -> int:
         """The highest label. A label below it may have no pixel (a cytoplasm that its nucleus covers)."""

@@ -185,6 +185,9 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
             "Name the objects to be identified": name,
             "Select the method to identify the secondary objects": method,
             "Fill holes in identified objects?": yes(random),
+            "Discard secondary objects touching the border of the image?": yes(random),
+            "Discard the associated primary objects?": yes(random),
+            "Name the new primary objects": f"Seeds{name}",
             **threshold(random, "IdentifySecondaryObjects", wild),
             **numbers(
                 random,
@@ -201,12 +204,20 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
         "Name the tertiary objects to be identified": "Cytoplasm",
         "Shrink smaller object prior to subtraction?": yes(random),
     }
-    return [
+    made = [
         (NUCLEI[0], NUCLEI[1] | nuclei),
         grown("Nuclei", "Cells"),
         ("IdentifyTertiaryObjects", cytoplasm),
         grown("Cytoplasm", "Rims"),
     ]
+    for _, settings in list(made):
+        if settings.get("Discard secondary objects touching the border of the image?") == "Yes" and (
+            settings.get("Discard the associated primary objects?") == "Yes"
+        ):
+            kept = str(settings["Name the new primary objects"])
+            either = {"Select objects to measure": kept, "Select neighboring objects to measure": kept}
+            made.append(("MeasureObjectNeighbors", either))
+    return made
 
 
 def sets(random: Random) -> str:
