@@ -13,9 +13,15 @@ import numpy as np
 from pipeline.engines import cppipe, loading
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
-from pipeline.engines.native.registry import Settings, Step, compile_module
+from pipeline.engines.native.registry import (
+    OfLoadedImages,
+    ReadsMeasurements,
+    Settings,
+    Step,
+    compile_module,
+)
 from pipeline.engines.native.workspace import Workspace
-from pipeline.errors import CppipeError, EngineError
+from pipeline.errors import CppipeError, EngineError, SiteFlagged
 
 #: grows with every change that can move a number
 REVISION = 7
@@ -78,8 +84,9 @@ class NativeEngine:
                 notes[str(module)] = settings.notes
         self._steps = self._needed(compiled)
         self.notes = tuple(note for title, _ in self._steps for note in notes[title])
+        self.inputs = self._find_inputs(pipeline)
+        self._check_masks()
         self._done_with = last_uses([step for _, step in self._steps])
-        self.inputs = self._find_inputs()
         loading.check(pipeline, self.inputs)
         self.features, self._image_features = self._declare_features()
         if not self.features and not self._image_features:
@@ -103,12 +110,50 @@ class NativeEngine:
             self.left_out[title] = f"nothing reads {', '.join(sorted(step.images_out))}"
         return needed
 
-    def _find_inputs(self) -> tuple[str, ...]:
+    def _find_inputs(self, pipeline: cppipe.Pipeline) -> tuple[str, ...]:
+        """The images to give. Steps that measure all of them are told which they are."""
+        inputs = self._images_to_give()
+        for k, (title, step) in enumerate(self._steps):
+            if isinstance(step, OfLoadedImages):
+                # With LoadData only its table knows all, and it is what is read elsewhere.
+                inputs = sorted({*inputs, *loading.named(pipeline)})
+                if not inputs:
+                    raise CppipeError(
+                        f"Module {title} measures all loaded images, and nothing in the pipeline says which these are. "
+                        "Select them by name in the module."
+                    )
+                self._steps[k] = title, step.of_loaded(inputs)
+        return tuple(inputs)
+
+    def _check_masks(self) -> None:
+        """Raises `CppipeError` where a step reads an image that may have a mask, and would measure what it hides."""
+        masked: set[str] = set()
+        for title, step in self._steps:
+            read = masked & set(step.images_in)
+            if read and not getattr(step, "honours_masks", False):
+                raise CppipeError(
+                    f"Module {title} reads {', '.join(sorted(read))}, which has a mask, and the native engine does not "
+                    "honour masks in this module. `engine: {kind: cellprofiler}` does."
+                )
+            if read or getattr(step, "makes_masks", False):
+                masked |= set(step.images_out)
+            else:
+                masked -= set(step.images_out)
+
+    def _images_to_give(self) -> list[str]:
         needed: set[str] = set()
         images: set[str] = set()
         objects: set[str] = set()
+        measured: set[tuple[str, str]] = set()
         for title, step in self._steps:
             needed |= set(step.images_in) - images
+            for object_set, feature in step.measurements_in if isinstance(step, ReadsMeasurements) else ():
+                if (object_set, feature) not in measured:
+                    raise CppipeError(
+                        f"Module {title} reads the measurement {feature} of {object_set}, and no enabled module before "
+                        "it makes it. Enable the module that does, or choose another measurement."
+                    )
+            measured |= {(name, feature) for name, features in step.features().items() for feature in features}
             for name in step.objects_in:
                 if name not in objects:
                     raise CppipeError(
@@ -117,7 +162,7 @@ class NativeEngine:
                     )
             images |= set(step.images_out)
             objects |= set(step.objects_out)
-        return tuple(sorted(needed))
+        return sorted(needed)
 
     def _declare_features(self) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
         """Sorted by name, as CellProfiler keeps them."""
@@ -140,6 +185,8 @@ class NativeEngine:
             try:
                 with np.errstate(all="ignore"):  # CellProfiler divides by zero on purpose, and keeps the NaN
                     step.run(site)
+            except SiteFlagged as flag:
+                raise SiteFlagged(flag.reason, module=module) from None
             except EngineError:
                 raise
             except Exception as error:

@@ -295,6 +295,90 @@ def granularity(random: Random, wild: bool) -> Saved:
     }
 
 
+def quality(random: Random, _: bool) -> Saved:
+    return "MeasureImageQuality", {
+        "Calculate metrics for which images?": pick(random, "Select...", "All loaded images"),
+        "Select the images to measure": pick(random, "DNA", "RNA, Flat", "Math, DNA"),
+        "Include the image rescaling value?": yes(random),
+        "Spatial scale for blur measurements": pick(random, "1", "5", "20", "300"),
+        "Two-class or three-class thresholding?": pick(random, "Two classes", "Three classes"),
+        "Assign pixels in the middle intensity class to the foreground or the background?": pick(
+            random, "Foreground", "Background"
+        ),
+    }
+
+
+def image_intensity(random: Random, _: bool) -> Saved:
+    return "MeasureImageIntensity", {
+        "Select images to measure": "DNA, Math, Flat",
+        "Measure the intensity only from areas enclosed by objects?": yes(random),
+        "Select input object sets": sets(random),
+        "Calculate custom percentiles": yes(random),
+        "Specify percentiles to measure": pick(random, "0,100", "10, 90", "3,50,50,99"),
+    }
+
+
+def area(random: Random, _: bool) -> Saved:
+    return "MeasureImageAreaOccupied", {
+        "Measure the area occupied by": "Objects",
+        "Select object sets to measure": sets(random),
+    }
+
+
+def flag(random: Random, _: bool) -> Saved:
+    source = pick(
+        random, *(f"{kind} for all objects in each image" for kind in ("Average measurement", "Measurements"))
+    )
+    settings: Settings = {
+        "Flag is based on": source,
+        "Select the object to be used for flagging": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+        "Which measurement?": pick(random, "Location_Center_X", "Location_Center_Y", "Number_Object_Number"),
+    }
+    if random.random() < 0.5:
+        settings |= {
+            "Flag is based on": "Whole-image measurement",
+            "Which measurement?": pick(random, "Count_Nuclei", "Threshold_FinalThreshold_Nuclei"),
+        }
+    return "FlagImage", settings | {
+        "Skip image set if flagged?": pick(random, "No", "No", "Yes"),
+        "Flag images based on low values?": yes(random),
+        "Minimum value": pick(random, "0", "3", "0.1", "20"),
+        "Flag images based on high values?": yes(random),
+        "Maximum value": pick(random, "0.1", "0.3", "8", "50"),
+    }
+
+
+def math(random: Random, _: bool) -> Saved:
+    def operand(which: str) -> Settings:
+        is_image = random.random() < 0.3
+        feature = pick(random, "Location_Center_X", "Number_Object_Number", "Location_Center_Y")
+        return {
+            f"Select the {which} operand measurement type": "Image" if is_image else "Object",
+            f"Select the {which} operand objects": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+            f"Select the {which} operand measurement": "Threshold_OrigThreshold_Nuclei" if is_image else feature,
+        }
+
+    return "CalculateMath", {
+        "Operation": pick(random, "Multiply", "Divide", "Add", "Subtract", "None"),
+        **operand("first"),
+        **operand("second"),
+        "Multiply the above operand by": [pick(random, "1", "-0.5"), "2"],
+        "Raise the power of above operand by": [pick(random, "1", "0.5", "2"), pick(random, "1", "-1")],
+        "Take log10 of result?": yes(random),
+        "Raise the power of result by": pick(random, "1", "0.3"),
+        "Add to the result": pick(random, "0", "-3.7"),
+        "How should the output value be rounded?": pick(
+            random,
+            "Not rounded",
+            "Rounded to a specified number of decimal places",
+            "Rounded up to the next-highest integer",
+        ),
+        "Enter how many decimal places the value should be rounded to": pick(random, "0", "2", "-1"),
+        "Constrain the result to a lower bound?": yes(random),
+    }
+
+
 MEASURES: list[Callable[[Random, bool], Saved]] = [
-    *(intensity, size_shape, neighbors, rings, colocalization, texture, granularity)
+    *(intensity, size_shape, neighbors, rings, colocalization, texture, granularity),
+    *(quality, image_intensity, area, flag, math),
 ]

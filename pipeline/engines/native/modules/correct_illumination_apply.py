@@ -39,6 +39,7 @@ class ApplyIllumination:
     clip_high: bool
 
     objects_in = objects_out = ()
+    honours_masks = True
 
     @property
     def images_in(self) -> tuple[str, ...]:

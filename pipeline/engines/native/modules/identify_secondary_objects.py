@@ -99,6 +99,7 @@ class IdentifySecondaryObjects:
             segmented, kept = without_border(segmented, kept)
         objects.record(site, self.name, Objects(segmented, grown, grown), with_z=True)
         objects.relate(site, self.seeds, self.name)
+        site.relations.add((self.seeds, self.name))
         if self.kept_seeds:
             objects.record(site, self.kept_seeds, primary.renumbered(kept), with_z=True)
             objects.relate(site, self.seeds, self.kept_seeds)
