@@ -58,13 +58,17 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A config whose pipeline an engine has opened, and the root that it goes to. `record`: what run.json is to say."""
+    """A config whose pipeline an engine has opened, and the root that it goes to.
+
+    `record`: what run.json is to say; `notes`: what the engine says of the pipeline file.
+    """
 
     config: Config
     storage: Storage
     cppipe: str
     record: dict[str, Any]
     schema: cells.Schema
+    notes: tuple[str, ...]
 
 
 def _open(
@@ -76,7 +80,7 @@ def _open(
 ) -> _Opened:
     in_order(config.scores.tasks)
     text = cppipe.read_text(config.engine.cppipe)
-    with open_engine(config.engine.kind, text) as engine:
+    with open_engine(config.engine.kind, text, rules=config.engine.rules_texts) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
         notes = engine.notes
     for module, reason in left_out.items():
@@ -92,7 +96,7 @@ def _open(
         config = config.model_copy(update={"results": root})
     storage = through(root)
     refuse_other(storage, record)
-    return _Opened(config, storage, text, record, schema)
+    return _Opened(config, storage, text, record, schema, notes)
 
 
 def _check_results(storage: Storage) -> None:
@@ -113,6 +117,7 @@ def _planned(opened: _Opened, progress: Progress) -> Plan:
     copies = config.screen.copied_names
     needed = [name for name in opened.record["inputs"] if name not in copies]
     plan = make_plan(config, needed, earlier, partial(_kept, storage))
+    plan = replace(plan, findings=_more(plan, [Finding("pipeline_file", "", "", note) for note in opened.notes]))
     plan = _with_unusable_plates(plan, storage, config.screen, earlier)
     if earlier is None:
         return plan

@@ -169,6 +169,16 @@ class EngineConfig(Section):
     cppipe: Path = Field(
         description="CellProfiler pipeline file (.cppipe) to run on every site; `cpjump1/analysis.cppipe` is CPJUMP1's."
     )
+    rules: dict[str, Path] = Field(
+        {},
+        description="Rules files by which FlagImage flags, by the names that its modules have for them, e.g. "
+        "{rules.txt: qc/rules.txt}. Without its file a FlagImage that skips no site is left out.",
+    )
+
+    @property
+    def rules_texts(self) -> dict[str, str]:
+        """Name -> what stands in the file. Raises `ConfigError` where one cannot be read."""
+        return {name: _read(path).decode("utf-8", errors="replace") for name, path in self.rules.items()}
 
 
 class CellsConfig(Section):
@@ -316,10 +326,12 @@ class Config(Section):
         screen = self.screen.model_dump(
             mode="json", include={"name", "channels", "copies", "image_name", "illumination_name", "plane"}
         )
+        rules = {"rules": {name: _fingerprint(path) for name, path in self.engine.rules.items()}}
+        rules = rules if self.engine.rules else {}
         return {
             "screen": screen,
             "sites": list(self.subset.sites),
-            "engine": {"kind": self.engine.kind, "cppipe": _fingerprint(self.engine.cppipe)},
+            "engine": {"kind": self.engine.kind, "cppipe": _fingerprint(self.engine.cppipe), **rules},
             "illumination": self.illumination,
             "cells": self.cells.model_dump(mode="json", include={"compartments", "capacity"}),
         }
@@ -353,7 +365,11 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
 def _fingerprint(path: Path) -> str:
     """SHA-256 of a file's bytes."""
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read(path: Path) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None

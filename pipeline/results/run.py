@@ -1,6 +1,6 @@
 """What a root of results says of itself: by what its cells are measured, the config, the pipeline file.
 
-    run.json         layout, the measuring and its digest, the engine's inputs, the project's version
+    run.json         layout, the measuring and its digest, the engine's inputs and rules, the project's version
     config.yaml      the resolved config of the last call of `run`
     pipeline.cppipe  the pipeline file, for workers, which have none of the driver's files
     measurings/      roots like this one, each of another measuring (`run --new-measuring`)
@@ -51,6 +51,11 @@ class Run:
         """Names the measuring in the ledger's keys."""
         return str(self.record["digest"])[:12]
 
+    @property
+    def rules(self) -> dict[str, str]:
+        """The rules files that FlagImage modules name, name -> text."""
+        return self.record.get("rules", {})
+
     @cached_property
     def wells(self) -> pd.DataFrame:
         """Every well that the root is to hold; see `Plan.wells`."""
@@ -76,7 +81,8 @@ def make_record(
     """
     measuring = {**config.measuring(), "engine_version": engine, "schema": schema, "image_reading": reading}
     named = {"layout": LAYOUT_VERSION, "measuring": measuring}
-    return {**named, "digest": digest(named), "inputs": list(inputs), "version": __version__}
+    rules = {"rules": config.engine.rules_texts} if config.engine.rules else {}
+    return {**named, "digest": digest(named), "inputs": list(inputs), "version": __version__, **rules}
 
 
 def write_record(storage: Storage, config: Config, cppipe: str, record: dict[str, Any]) -> None:

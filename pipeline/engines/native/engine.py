@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from pipeline.engines import cppipe, loading
+from pipeline.engines import rules as flag_rules
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
 from pipeline.engines.native.registry import (
@@ -58,17 +59,20 @@ class Drawing(NamedTuple):
 class NativeEngine:
     """See `pipeline.engines.base.Engine`. One instance may measure sites in several threads at once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, rules: Mapping[str, str] = MappingProxyType({})) -> None:
         self.left_out: dict[str, str] = {}
         notes: dict[str, list[str]] = {}
         compiled: list[tuple[str, Step | Drawing]] = []
         pipeline = cppipe.read(text)
+        without_rules = flag_rules.left_out(pipeline, rules)
         for module in pipeline.modules:
             settings = Settings(module.name, module.number, module.variable_revision, module.settings)
             if not module.enabled:
                 self.left_out[str(module)] = "disabled in the pipeline"
             elif module.name in loading.READS:
                 self.left_out[str(module)] = loading.left_out(module)
+            elif str(module) in without_rules:
+                self.left_out[str(module)] = without_rules[str(module)]
             elif module.name in LEFT_OUT:
                 self.left_out[str(module)] = LEFT_OUT[module.name]
             elif module.name in DRAWING:
@@ -83,7 +87,8 @@ class NativeEngine:
                 compiled.append((str(module), step))
                 notes[str(module)] = settings.notes
         self._steps = self._needed(compiled)
-        self.notes = tuple(note for title, _ in self._steps for note in notes[title])
+        without = (f"Module {title} is left out: {why}" for title, why in without_rules.items())
+        self.notes = (*pipeline.notes, *without, *(note for title, _ in self._steps for note in notes[title]))
         self.inputs = self._find_inputs(pipeline)
         self._check_masks()
         self._done_with = last_uses([step for _, step in self._steps])
