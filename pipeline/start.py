@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -85,9 +85,13 @@ def _open(
         notes = engine.notes
     for module, reason in left_out.items():
         progress.say(f"Module {module} is left out: {reason}")
+    if not config.cells.compartments:
+        found = cells.compartments_of(features, cppipe.secondary_objects(cppipe.read(text)))
+        config = config.model_copy(update={"cells": config.cells.model_copy(update={"compartments": found})})
+    schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
+    notes += tuple(_not_stored(schema))
     for note in notes:
         progress.say(note)
-    schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
     _check_results(through(config.results))
     record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, reading=images.REVISION)
     root = find_root(config.results, record, new=new_measuring)
@@ -97,6 +101,16 @@ def _open(
     storage = through(root)
     refuse_other(storage, record)
     return _Opened(config, storage, text, record, schema, notes)
+
+
+def _not_stored(schema: cells.Schema) -> Iterator[str]:
+    """Says of which object sets measurements are lost, whoever chose the compartments."""
+    lost = [name for name, count in schema.left_out.items() if count]
+    if lost:
+        yield (
+            f"A cell is stored as {', '.join(schema.compartments)} (cells.compartments); what is measured of "
+            f"{', '.join(lost)} is not stored, as these make no cell."
+        )
 
 
 def _check_results(storage: Storage) -> None:

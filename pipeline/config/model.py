@@ -185,8 +185,9 @@ class CellsConfig(Section):
     """The single-cell store."""
 
     compartments: tuple[str, ...] = Field(
-        ("Nuclei", "Cells", "Cytoplasm"),
-        description="Object sets that make one cell. The first is the one the others name as their parent.",
+        (),
+        description="Object sets that make one cell. The first is the one the others name as their parent. Default: "
+        "Nuclei, Cells and Cytoplasm where the pipeline measures these, else the sets that it relates to one another.",
     )
     capacity: int = Field(16_384, gt=0, description="Most cells a well can hold in the store.")
 
@@ -322,18 +323,22 @@ class Config(Section):
         return values
 
     def measuring(self) -> dict[str, Any]:
-        """What decides the numbers of a single cell, as plain values; the .cppipe by its content."""
+        """What decides the numbers of a single cell, as plain values; the .cppipe by its content.
+
+        Compartments that the pipeline decides are not among them before it was opened.
+        """
         screen = self.screen.model_dump(
             mode="json", include={"name", "channels", "copies", "image_name", "illumination_name", "plane"}
         )
         rules = {"rules": {name: _fingerprint(path) for name, path in self.engine.rules.items()}}
         rules = rules if self.engine.rules else {}
+        cells = {"compartments", "capacity"} if self.cells.compartments else {"capacity"}
         return {
             "screen": screen,
             "sites": list(self.subset.sites),
             "engine": {"kind": self.engine.kind, "cppipe": _fingerprint(self.engine.cppipe), **rules},
             "illumination": self.illumination,
-            "cells": self.cells.model_dump(mode="json", include={"compartments", "capacity"}),
+            "cells": self.cells.model_dump(mode="json", include=cells),
         }
 
     @property

@@ -195,6 +195,17 @@ def _notes(read: Pipeline, count: int, rest: list[list[str]]) -> Iterator[str]:
 _HEADER = re.compile(r"(?:[\w.]*\.)?([A-Za-z_]\w*)\s*:\s*(\[.*)")
 
 
+def secondary_objects(pipeline: Pipeline) -> dict[str, str]:
+    """Object sets that IdentifySecondaryObjects makes -> the sets that they are grown from."""
+    modules = [module for module in pipeline.enabled if module.name == "IdentifySecondaryObjects"]
+    return {
+        made: grown_from
+        for module in modules
+        for made in module.values("Name the objects to be identified")
+        for grown_from in module.values("Select the input objects")
+    }
+
+
 def _whole(head: dict[str, str], *names: str, default: int | None = None) -> int:
     for name in names:
         if name in head:

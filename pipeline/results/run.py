@@ -165,7 +165,8 @@ def find_measured(config: Config) -> Location:
     found = []
     for place in [results, *beside]:
         measuring = (read_record(open_storage(place)) or {}).get("measuring", {})
-        if {name: measuring.get(name) for name in asked} == asked:
+        cells = {name: value for name, value in measuring.get("cells", {}).items() if name in asked["cells"]}
+        if {name: {**measuring, "cells": cells}.get(name) for name in asked} == asked:
             found.append(place)
     if len(found) > 1:
         raise ConfigError(
