@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -58,7 +58,10 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A config whose pipeline an engine has opened, and the root that it goes to. `record`: what run.json is to say."""
+    """A config whose pipeline an engine has opened, and the root that it goes to.
+
+    `record`: what run.json is to say; `notes`: what the engine says of the pipeline file.
+    """
 
     config: Config
     storage: Storage
@@ -66,6 +69,7 @@ class _Opened:
     illumination_cppipe: str | None
     record: dict[str, Any]
     schema: cells.Schema
+    notes: tuple[str, ...]
 
     def run(self, chosen: frozenset[tuple[str, str, str]] | None = None) -> Run:
         return Run(self.storage, self.config, self.cppipe, self.record, chosen, self.illumination_cppipe)
@@ -80,14 +84,18 @@ def _open(
 ) -> _Opened:
     in_order(config.scores.tasks)
     text = cppipe.read_text(config.engine.cppipe)
-    with open_engine(config.engine.kind, text) as engine:
+    with open_engine(config.engine.kind, text, rules=config.engine.rules_texts) as engine:
         inputs, version, features, left_out = engine.inputs, engine.version, engine.features, engine.left_out
         notes = engine.notes
     for module, reason in left_out.items():
         progress.say(f"Module {module} is left out: {reason}")
+    if not config.cells.compartments:
+        found = cells.compartments_of(features, cppipe.secondary_objects(cppipe.read(text)))
+        config = config.model_copy(update={"cells": config.cells.model_copy(update={"compartments": found})})
+    schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
+    notes += tuple(_not_stored(schema))
     for note in notes:
         progress.say(note)
-    schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
     _check_results(through(config.results))
     record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, reading=images.REVISION)
     root = find_root(config.results, record, new=new_measuring)
@@ -96,7 +104,7 @@ def _open(
         config = config.model_copy(update={"results": root})
     storage = through(root)
     refuse_other(storage, record)
-    opened = _Opened(config, storage, text, _illumination_text(config, progress), record, schema)
+    opened = _Opened(config, storage, text, _illumination_text(config, progress), record, schema, notes)
     illumination.how_made(opened.run())  # what is wrong with an illumination pipeline is said before anything is read
     return opened
 
@@ -108,6 +116,16 @@ def _illumination_text(config: Config, progress: Progress) -> str | None:
     for note in illumination.notes(text):
         progress.say(f"Illumination pipeline: {note}")
     return text
+
+
+def _not_stored(schema: cells.Schema) -> Iterator[str]:
+    """Says of which object sets measurements are lost, whoever chose the compartments."""
+    lost = [name for name, count in schema.left_out.items() if count]
+    if lost:
+        yield (
+            f"A cell is stored as {', '.join(schema.compartments)} (cells.compartments); what is measured of "
+            f"{', '.join(lost)} is not stored, as these make no cell."
+        )
 
 
 def _check_results(storage: Storage) -> None:
@@ -128,6 +146,7 @@ def _planned(opened: _Opened, progress: Progress) -> Plan:
     copies = config.screen.copied_names
     needed = [name for name in opened.record["inputs"] if name not in copies]
     plan = make_plan(config, needed, earlier, partial(_kept, storage))
+    plan = replace(plan, findings=_more(plan, [Finding("pipeline_file", "", "", note) for note in opened.notes]))
     plan = _with_unusable_plates(plan, storage, config.screen, earlier)
     if earlier is None:
         return plan

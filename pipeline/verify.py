@@ -48,7 +48,8 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
                 raise outcome.error
 
     compared, left_out, images = [], [], {}
-    with open_engine("native", run.cppipe) as native, open_engine("cellprofiler", run.cppipe) as reference:
+    native, reference = (open_engine(kind, run.cppipe, rules=run.rules) for kind in ("native", "cellprofiler"))
+    with native, reference:
         for number, site in enumerate(chosen, 1):
             name = f"{site.plate.key} {site.well} site {site.site}"
             progress.say(f"{number} of {len(chosen)}: {name}")

@@ -326,3 +326,15 @@ def test_every_config_of_the_project_loads(path):
     config = load_config(path.with_name("config.yaml"))
     assert config.engine.cppipe.is_file()
     assert config.digest
+
+
+def test_rules_files_lie_beside_the_config_and_are_part_of_the_measuring(write, tmp_path):
+    (tmp_path / "qc.txt").write_text("IF (Image_Count_Nuclei > 5, [1, 0], [0, 1])")
+    plain = load_config(write()).digest
+    config = load_config(write(engine__rules={"rules.txt": "qc.txt"}))
+
+    assert config.engine.rules_texts == {"rules.txt": "IF (Image_Count_Nuclei > 5, [1, 0], [0, 1])"}
+    assert len({plain, config.digest}) == 2
+    with pytest.raises(ConfigError, match=r"none.txt cannot be read"):
+        _ = load_config(write(engine__rules={"rules.txt": "none.txt"})).digest
+    assert load_config(write()).digest == plain

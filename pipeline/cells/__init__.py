@@ -3,6 +3,7 @@
 from pipeline.cells.assemble import SiteCells, assemble_site
 from pipeline.cells.check import Damage, check_plate
 from pipeline.cells.commit import put_well
+from pipeline.cells.compartments import compartments_of
 from pipeline.cells.create import create_plate, read_schema, write_schema
 from pipeline.cells.encode import EncodedWell, encode_well
 from pipeline.cells.image_table import encode_image_table, open_image_measurements, put_image_measurements
@@ -19,6 +20,7 @@ __all__ = [
     "assemble_site",
     "cells_frame",
     "check_plate",
+    "compartments_of",
     "create_plate",
     "encode_image_table",
     "encode_well",

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cells import layout
+from pipeline.cells.compartments import count_measured
 from pipeline.cells.meaning import channels_of, meaning
 from pipeline.errors import ConfigError, SchemaMismatch
 
@@ -38,7 +39,8 @@ class Schema:
 
     `features`: compartment -> its features in store order, without the compartment, as CellProfiler writes them. The
     first compartment is the primary one, which the others name as their parent. `capacity`: most rows of a well.
-    `left_out`: object sets of the pipeline that are no compartment -> number of their features, which are not stored.
+    `left_out`: object sets of the pipeline that are no compartment -> number of their features, which are not stored;
+    those that say where an object is and what it belongs to do not count.
     """
 
     features: Mapping[str, tuple[str, ...]]
@@ -69,7 +71,7 @@ class Schema:
         schema = cls(
             {compartment: tuple(sorted(set(objects[compartment]), key=place)) for compartment in compartments},
             capacity,
-            {name: len(found) for name, found in objects.items() if name not in compartments},
+            {name: count_measured(found) for name, found in objects.items() if name not in compartments},
         )
         _ = schema.joins  # a pipeline whose objects cannot be joined is refused now, not at the first site
         return schema

@@ -145,6 +145,11 @@ def _with_paths(model: type[BaseModel], values: Any, folder: Path) -> Any:
             values[name] = _with_paths(kind, value, folder) if value is not None else value
             if value is None:
                 values.pop(name)
+        elif kind == dict[str, Path] and isinstance(value, dict):
+            values[name] = {
+                key: str((folder / _from_home(path)).absolute()) if isinstance(path, str) else path
+                for key, path in value.items()
+            }
         elif name == "perturbations" and isinstance(value, list):
             values[name] = [_with_paths(PerturbationTable, item, folder) for item in value]
     return values

@@ -169,14 +169,25 @@ class EngineConfig(Section):
     cppipe: Path = Field(
         description="CellProfiler pipeline file (.cppipe) to run on every site; `cpjump1/analysis.cppipe` is CPJUMP1's."
     )
+    rules: dict[str, Path] = Field(
+        {},
+        description="Rules files by which FlagImage flags, by the names that its modules have for them, e.g. "
+        "{rules.txt: qc/rules.txt}. Without its file a FlagImage that skips no site is left out.",
+    )
+
+    @property
+    def rules_texts(self) -> dict[str, str]:
+        """Name -> what stands in the file. Raises `ConfigError` where one cannot be read."""
+        return {name: _read(path).decode("utf-8", errors="replace") for name, path in self.rules.items()}
 
 
 class CellsConfig(Section):
     """The single-cell store."""
 
     compartments: tuple[str, ...] = Field(
-        ("Nuclei", "Cells", "Cytoplasm"),
-        description="Object sets that make one cell. The first is the one the others name as their parent.",
+        (),
+        description="Object sets that make one cell. The first is the one the others name as their parent. Default: "
+        "Nuclei, Cells and Cytoplasm where the pipeline measures these, else the sets that it relates to one another.",
     )
     capacity: int = Field(16_384, gt=0, description="Most cells a well can hold in the store.")
 
@@ -317,16 +328,22 @@ class Config(Section):
         return values
 
     def measuring(self) -> dict[str, Any]:
-        """What decides the numbers of a single cell, as plain values; the .cppipe by its content."""
+        """What decides the numbers of a single cell, as plain values; the .cppipe by its content.
+
+        Compartments that the pipeline decides are not among them before it was opened.
+        """
         screen = self.screen.model_dump(
             mode="json", include={"name", "channels", "copies", "image_name", "illumination_name", "plane"}
         )
+        rules = {"rules": {name: _fingerprint(path) for name, path in self.engine.rules.items()}}
+        rules = rules if self.engine.rules else {}
+        cells = {"compartments", "capacity"} if self.cells.compartments else {"capacity"}
         named = {
             "screen": screen,
             "sites": list(self.subset.sites),
-            "engine": {"kind": self.engine.kind, "cppipe": _fingerprint(self.engine.cppipe)},
+            "engine": {"kind": self.engine.kind, "cppipe": _fingerprint(self.engine.cppipe), **rules},
             "illumination": self.illumination,
-            "cells": self.cells.model_dump(mode="json", include={"compartments", "capacity"}),
+            "cells": self.cells.model_dump(mode="json", include=cells),
         }
         if self.illumination_pipeline is not None:
             named["illumination_pipeline"] = _fingerprint(self.illumination_pipeline)
@@ -361,7 +378,11 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
 def _fingerprint(path: Path) -> str:
     """SHA-256 of a file's bytes."""
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read(path: Path) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None

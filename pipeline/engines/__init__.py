@@ -18,7 +18,8 @@ __all__ = ["ENGINES", "Engine", "ObjectMeasurements", "SiteMeasurements", "open_
 def open_engine(kind: str, cppipe: str | Path, **limits: Any) -> Engine:
     """Open an engine of this kind ("cellprofiler" or "native") on a pipeline, given as text or as the path of a file.
 
-    A path is a `Path`, or a name that ends in .cppipe.
+    A path is a `Path`, or a name that ends in .cppipe. `limits` hold for a site; `rules`, among them, are the rules
+    files by which FlagImage flags, name -> text.
 
     Raises `CppipeError` where the pipeline cannot be run, naming the module and the way out.
     """

@@ -16,15 +16,18 @@ import codecs
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.contents import instead_of_data
 from pipeline.errors import CppipeError
 
 COOKIE = "CellProfiler Pipeline: http://www.cellprofiler.org"
+#: the first line where a mail server has rewritten its address, which CellProfiler reads as well
+_REWRITTEN_COOKIE = re.compile(r"CellProfiler Pipeline: https?://\S+.proofpoint.com.+http-3A__www.cellprofiler\.org")
 NEWEST_VERSION = 5
+#: CellProfiler 4.2.8 as the head of a file has it; older files have a date, which is far greater
+DATE_REVISION = 428
 
 #: what CellProfiler writes in a module header; it would set any other name on the module as well
 ATTRIBUTES = (
@@ -68,13 +71,21 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
+    """`notes`: what looks odd in the file and is read all the same, a sentence each, for the reader."""
+
     version: int
     date_revision: int
     modules: tuple[Module, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def enabled(self) -> tuple[Module, ...]:
         return tuple(module for module in self.modules if module.enabled)
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a newer CellProfiler than 4.2.8 saved the file."""
+        return DATE_REVISION < self.date_revision < 1000
 
 
 def read_text(path: str | Path) -> str:
@@ -106,7 +117,7 @@ def _decoded(data: bytes) -> str:
 def _no_pipeline(text: str) -> str:
     """Why this text is no pipeline, or "" where it begins like one."""
     begin = text.removeprefix("\ufeff").lstrip(" \t")
-    if begin.startswith(COOKIE):
+    if begin.startswith(COOKIE) or _REWRITTEN_COOKIE.match(begin):
         return ""
     what = instead_of_data(text.encode(errors="replace"))
     if begin[1:4] == "HDF":
@@ -133,26 +144,66 @@ def read(text: str) -> Pipeline:
             f"The pipeline has file version {version}; CellProfiler 4.2.8 reads up to {NEWEST_VERSION}. "
             "Export it from CellProfiler 4.2."
         )
-    blocks = _blocks(lines[start + 1 :])
-    expected = head.get("ModuleCount")
-    modules = tuple(
-        _module(number, block)
-        for number, block in zip(
-            count(1) if expected is None else range(1, _whole(head, "ModuleCount") + 1), blocks, strict=False
+    blocks = list(_blocks(lines[start + 1 :]))
+    count = _whole(head, "ModuleCount", default=len(blocks))
+    own, rest = _modules_and_rest(blocks, count)
+    if not own:
+        raise CppipeError("The pipeline holds no modules: the file is cut short. Export it again.")
+    modules = tuple(_module(number, block) for number, block in enumerate(own, 1))
+    # A list of image files may follow the modules.
+    rest = [] if len(own) == count and head.get("HasImagePlaneDetails") == "True" else rest
+    read = Pipeline(version, _whole(head, "DateRevision", "SVNRevision", default=0), modules)
+    return replace(read, notes=tuple(_notes(read, count, rest)))
+
+
+def _modules_and_rest(blocks: list[list[str]], count: int) -> tuple[list[list[str]], list[list[str]]]:
+    """The blocks that CellProfiler takes for modules, `count` at most, and those that it never reads.
+
+    Text that is no module ends them. Where modules follow it, the file is damaged, and the module that cannot be read
+    is refused later on.
+    """
+    ends = next((place for place, block in enumerate(blocks) if not _HEADER.match(block[0])), len(blocks))
+    if any(_HEADER.match(block[0]) for block in blocks[ends:count]):
+        ends = count
+    ends = min(ends, count)
+    return blocks[:ends], blocks[ends:]
+
+
+def _notes(read: Pipeline, count: int, rest: list[list[str]]) -> Iterator[str]:
+    """What looks odd about a file, `rest` being what follows its modules."""
+    if len(read.modules) < count:
+        yield (
+            f"The head of the pipeline file says ModuleCount:{count}, and the file holds {len(read.modules)} modules; "
+            f"these are run, as CellProfiler runs them. The last is {read.modules[-1]}: see that the file is whole."
         )
-    )
-    if not modules or (expected is not None and len(modules) < int(expected)):
-        raise CppipeError(
-            f"The pipeline holds {len(modules)} modules where its head says {expected or 'nothing'}: "
-            "the file is cut short. Export it again."
+    if rest:
+        headers = filter(None, (_HEADER.match(block[0]) for block in rest))
+        names = ", ".join(f"{len(read.modules) + 1 + place} {header[1]}" for place, header in enumerate(headers))
+        what = names or f"{rest[0][0][:60]!r}"
+        yield (
+            f"{what} stands in the pipeline file after its {len(read.modules)} modules (ModuleCount:{count}) and is "
+            "not read, as CellProfiler does not read it. Correct ModuleCount in the file's head if it is to be run."
         )
-    # A list of image files may follow the modules; nothing else may.
-    if head.get("HasImagePlaneDetails") != "True" and (rest := next(blocks, None)):
-        raise CppipeError(
-            f"The head of the pipeline says ModuleCount:{expected}, but {rest[0][:60]!r} follows. "
-            "Correct the count, or take the rest out."
+    if read.is_newer:
+        yield (
+            f"The pipeline was saved by a newer CellProfiler (DateRevision:{read.date_revision}) than 4.2.8, by whose "
+            "modules it is run; a setting that these do not know is refused."
         )
-    return Pipeline(version, _whole(head, "DateRevision", "SVNRevision", default=0), modules)
+
+
+#: CellProfiler 1 and 2 wrote the Python path of the class; CellProfiler takes its last part too
+_HEADER = re.compile(r"(?:[\w.]*\.)?([A-Za-z_]\w*)\s*:\s*(\[.*)")
+
+
+def secondary_objects(pipeline: Pipeline) -> dict[str, str]:
+    """Object sets that IdentifySecondaryObjects makes -> the sets that they are grown from."""
+    modules = [module for module in pipeline.enabled if module.name == "IdentifySecondaryObjects"]
+    return {
+        made: grown_from
+        for module in modules
+        for made in module.values("Name the objects to be identified")
+        for grown_from in module.values("Select the input objects")
+    }
 
 
 def _whole(head: dict[str, str], *names: str, default: int | None = None) -> int:
@@ -177,11 +228,10 @@ def _blocks(lines: list[str]) -> Iterator[list[str]]:
 
 
 def _module(number: int, block: list[str]) -> Module:
-    name, colon, attributes = block[0].partition(":")
-    # CellProfiler 1 and 2 wrote the Python path of the class; CellProfiler takes its last part too.
-    name = name.strip().rpartition(".")[2]
-    if not colon or not re.fullmatch("[A-Za-z][A-Za-z0-9]*", name):
+    header = _HEADER.match(block[0])
+    if not header:
         raise CppipeError(f"Module {number}: {block[0][:80]!r} is no module header (ModuleName:[attributes]).")
+    name, attributes = header.groups()
     where = f"{number} {name}"
     found = _attributes(where, attributes)
     revision, enabled = found.get("variable_revision_number"), found.get("enabled", True)
@@ -219,8 +269,7 @@ def _unescape(text: str) -> str:
 
 def _attributes(where: str, text: str) -> dict[str, object]:
     """The attributes of a header such as `[module_num:1|notes:['a', 'b']|enabled:True]`, checked one by one."""
-    text = text.strip()
-    if len(text) < 2 or text[0] != "[" or text[-1] != "]":
+    if text[-1] != "]":
         raise CppipeError(f"Module {where}: the attributes {text[:80]!r} do not stand in brackets.")
     text = text[1:-1].replace("dtype='|S", "dtype='S")
     notes = re.search(r"(?:^|\|)(notes:\[.*?\])(?=\||$)", text)  # notes may hold the separator

@@ -88,6 +88,10 @@ _THRESHOLD = {
     "Threshold correction factor": Limits(float, 1.0),
     "Lower and upper bounds on threshold": Limits(float, (0.0, 1.0), 0, 1),
     "Manual threshold": Limits(float, 0.0, 0, 1),
+    "Size of adaptive window": Limits(int, 50),
+    "Lower outlier fraction": Limits(float, 0.05, 0, 1),
+    "Upper outlier fraction": Limits(float, 0.05, 0, 1),
+    "# of deviations": Limits(float, 2.0),
 }
 _EPSILON = 2.220446049250313e-16
 

@@ -79,6 +79,11 @@ def check(pipeline: Pipeline, inputs: Iterable[str]) -> None:
             )
 
 
+def named(pipeline: Pipeline) -> set[str]:
+    """The images that NamesAndTypes names; a table that LoadData reads is not known here."""
+    return {image["name"] for module in pipeline.enabled if module.name == "NamesAndTypes" for image in _images(module)}
+
+
 def left_out(module: Module) -> str:
     """Why an input module is left out, and what of it is kept, or is not."""
     said = ["reads files; images are given in memory"]

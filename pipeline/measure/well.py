@@ -171,8 +171,15 @@ def _measure_site(engine: Engine, images: dict[str, np.ndarray]) -> SiteMeasurem
 
 
 @lru_cache(maxsize=1)
-def _open_engine(kind: str, cppipe: str, compartments: tuple[str, ...], capacity: int, **limits: Any) -> _Opened:
-    engine = open_engine(kind, cppipe, **limits)
+def _open_engine(
+    kind: str,
+    cppipe: str,
+    rules: tuple[tuple[str, str], ...],
+    compartments: tuple[str, ...],
+    capacity: int,
+    **limits: Any,
+) -> _Opened:
+    engine = open_engine(kind, cppipe, rules=dict(rules), **limits)
     return _Opened(engine, cells.Schema.from_features(engine.features, compartments, capacity).digest)
 
 
@@ -190,6 +197,7 @@ def _engine(run: Run) -> Engine:
     opened = _open_engine(
         run.config.engine.kind,
         run.cppipe,
+        tuple(run.rules.items()),
         run.config.cells.compartments,
         run.config.cells.capacity,
         time_limit_seconds=limits.site_seconds,

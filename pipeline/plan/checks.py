@@ -12,6 +12,7 @@ from pipeline.screen import Plate
 #: kinds of findings -> what to call them in a listing; the most serious first
 KINDS = {
     "plate_unusable": "Plates of which no site can be measured",
+    "pipeline_file": "What is read in the pipeline file otherwise than it stands there",
     "plate_not_imaged": "Plates in the plates table without images",
     "same_file": "Images and illumination functions that stand for several things",
     "of_another_plate": "Plates that are given files with another plate's name",

@@ -1,6 +1,6 @@
 """What a root of results says of itself: by what its cells are measured, the config, the pipeline file.
 
-    run.json         layout, the measuring and its digest, the engine's inputs, the project's version
+    run.json         layout, the measuring and its digest, the engine's inputs and rules, the project's version
     config.yaml      the resolved config of the last call of `run`
     pipeline.cppipe  the pipeline file, for workers, which have none of the driver's files
     illumination.cppipe  the illumination pipeline, where the config names one
@@ -55,6 +55,11 @@ class Run:
         """Names the measuring in the ledger's keys."""
         return str(self.record["digest"])[:12]
 
+    @property
+    def rules(self) -> dict[str, str]:
+        """The rules files that FlagImage modules name, name -> text."""
+        return self.record.get("rules", {})
+
     @cached_property
     def wells(self) -> pd.DataFrame:
         """Every well that the root is to hold; see `Plan.wells`."""
@@ -80,7 +85,8 @@ def make_record(
     """
     measuring = {**config.measuring(), "engine_version": engine, "schema": schema, "image_reading": reading}
     named = {"layout": LAYOUT_VERSION, "measuring": measuring}
-    return {**named, "digest": digest(named), "inputs": list(inputs), "version": __version__}
+    rules = {"rules": config.engine.rules_texts} if config.engine.rules else {}
+    return {**named, "digest": digest(named), "inputs": list(inputs), "version": __version__, **rules}
 
 
 def write_record(run: Run) -> None:
@@ -166,7 +172,8 @@ def find_measured(config: Config) -> Location:
     found = []
     for place in [results, *beside]:
         measuring = (read_record(open_storage(place)) or {}).get("measuring", {})
-        if {name: measuring.get(name) for name in asked} == asked:
+        cells = {name: value for name, value in measuring.get("cells", {}).items() if name in asked["cells"]}
+        if {name: {**measuring, "cells": cells}.get(name) for name in asked} == asked:
             found.append(place)
     if len(found) > 1:
         raise ConfigError(

@@ -21,6 +21,9 @@ from pipeline.engines.cellprofiler.process import ENVIRONMENT, interpreter
 HEAD = "CellProfiler Pipeline: http://www.cellprofiler.org\nVersion:5\nDateRevision:428\nGitHash:\n"
 SCRIPT = Path(__file__).with_name("in_cellprofiler.py")
 
+#: settings that a module has more of than when it is new: under this label, a "label:value" each, before the last one
+MORE = "more"
+
 #: module name and the settings that are not as CellProfiler has them: label -> value, or one value for each time
 #: that the label comes
 Saved = tuple[str, dict[str, str | list[str]]]
@@ -51,9 +54,11 @@ def write(*modules: Saved) -> str:
 def module_text(number: int, name: str, changes: dict[str, str | list[str]]) -> str:
     revision, settings = defaults()[name]
     left = {label: [value] if isinstance(value, str) else list(value) for label, value in changes.items()}
+    more = [f"    {line}\n" for line in left.pop(MORE, [])]
     lines = []
     for label, value in settings:
         lines.append(f"    {label}:{left[label].pop(0) if left.get(label) else value}\n")
+    lines[-1:-1] = more
     assert not any(left.values()), f"{name} has no settings {left}"
     return header(number, name, revision) + "".join(lines)
 

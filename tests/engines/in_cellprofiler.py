@@ -68,9 +68,9 @@ def read(source, output):
 def refusals(source, output):
     """What our side of the interpreter says to each pipeline of a list: the refusal, or null."""
     answers = []
-    for modules in json.loads(Path(source).read_text()):
+    for told in json.loads(Path(source).read_text()):
         try:
-            load(modules)
+            load(**told)
             answers.append(None)
         except Refusal as refusal:
             answers.append(str(refusal))

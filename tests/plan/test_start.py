@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pipeline.config import SCREENS
@@ -48,3 +50,14 @@ def test_a_plate_whose_map_cannot_be_read_any_more_keeps_its_place_in_the_plan(s
     plan = _with_unusable_plates(now, storage, config.screen, before.wells)
     assert plan.plate_list == before.plate_list == [("B1", "P1"), ("B1", "P2")]
     assert plan.wells["Metadata_Plate"].tolist() == before.wells["Metadata_Plate"].tolist()
+
+
+def test_what_looks_odd_in_the_pipeline_file_is_a_finding_of_the_plan(screen):
+    screen.plate("P1")
+    text = (SCREENS / "embedded" / "analysis.cppipe").read_text()
+    (screen.root / "odd.cppipe").write_text(re.sub("ModuleCount:.*", "ModuleCount:99", text))
+    stains = ["Mito", "DNA", "AGP", "RNA", "ER", "HighZBF", "LowZBF", "Brightfield"]
+    screen.keys |= {"channels": dict(enumerate(stains, 1))}
+    plan = plan_run(screen.config(engine={"kind": "native", "cppipe": "odd.cppipe"}), Progress(), write=False)
+    [what] = plan.findings.loc[plan.findings["kind"] == "pipeline_file", "what"]
+    assert "says ModuleCount:99, and the file holds" in what

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from pipeline.engines import cppipe, loading
+from pipeline.engines import rules as flag_rules
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.cellprofiler.process import Child
 from pipeline.engines.limits import Limits, note
@@ -31,12 +32,14 @@ DTYPES = ("bool", "uint8", "uint16", "float32", "float64")
 def open(
     cppipe_text: str,
     *,
+    rules: Mapping[str, str] | None = None,
     time_limit_seconds: float = 1800,
     memory_limit_gb: float = 8,
     recycle_after_sites: int = 200,
 ) -> CellProfilerEngine:
     """Open a pipeline in CellProfiler.
 
+    `rules`: the rules files that FlagImage modules name, name -> text.
     `time_limit_seconds` and `memory_limit_gb` (resident, 10^9 bytes) hold for one site; a site that goes beyond
     is killed. After `recycle_after_sites` sites the process is replaced.
 
@@ -45,6 +48,7 @@ def open(
     """
     return CellProfilerEngine(
         cppipe.read(cppipe_text),
+        rules or {},
         time_limit_seconds=time_limit_seconds,
         memory_limit_gb=memory_limit_gb,
         recycle_after_sites=recycle_after_sites,
@@ -57,12 +61,14 @@ class CellProfilerEngine:
     def __init__(
         self,
         pipeline: cppipe.Pipeline,
+        rules: Mapping[str, str],
         *,
         time_limit_seconds: float,
         memory_limit_gb: float,
         recycle_after_sites: int,
     ) -> None:
         self._pipeline = pipeline
+        self._rules = dict(rules)
         self._time_limit_seconds = time_limit_seconds
         self._memory_limit_gb = memory_limit_gb
         self._recycle_after_sites = recycle_after_sites
@@ -72,12 +78,15 @@ class CellProfilerEngine:
         read_here = {
             str(module): loading.left_out(module) for module in pipeline.enabled if module.name in loading.READS
         }
+        self._without_rules = flag_rules.left_out(pipeline, rules)
         ready = self._start()
         self.inputs: tuple[str, ...] = tuple(ready["inputs"])
         self.version: str = ready["version"]
         self.features: dict[str, tuple[str, ...]] = {name: tuple(some) for name, some in ready["features"].items()}
-        self.left_out: dict[str, str] = {**ready["left_out"], **read_here}
-        self.notes = tuple(filter(None, (_note(*number) for number in ready["numbers"])))
+        self.left_out: dict[str, str] = {**ready["left_out"], **read_here, **self._without_rules}
+        numbers = filter(None, (_note(*number) for number in ready["numbers"]))
+        without = (f"Module {title} is left out: {why}" for title, why in self._without_rules.items())
+        self.notes = (*pipeline.notes, *without, *numbers)
         try:
             loading.check(pipeline, self.inputs)
         except CppipeError:
@@ -87,11 +96,10 @@ class CellProfilerEngine:
     def _start(self) -> dict[str, Any]:
         """Start a process on the pipeline; what it says of itself."""
         child = Child()
-        modules = [asdict(module) for module in self._pipeline.modules]
+        modules = [asdict(module) for module in self._pipeline.modules if str(module) not in self._without_rules]
+        request = {"saved": modules, "is_newer": self._pipeline.is_newer, "rules": self._rules}
         try:
-            ready, _ = child.ask(
-                {"modules": modules}, time_limit_seconds=START_LIMIT_SECONDS, memory_limit_gb=self._memory_limit_gb
-            )
+            ready, _ = child.ask(request, time_limit_seconds=START_LIMIT_SECONDS, memory_limit_gb=self._memory_limit_gb)
             if ready["kind"] == "refused":
                 raise CppipeError(ready["reason"])
         except EngineError as error:

@@ -6,6 +6,7 @@ CellProfiler 4.2.8; `docs/native-engine.md` says how equal they are, and what on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.engines.native.engine import NativeEngine
@@ -16,15 +17,16 @@ IGNORED_LIMITS = frozenset({"time_limit_seconds", "memory_limit_gb", "recycle_af
 __all__ = ["NativeEngine", "open", "warm_up"]
 
 
-def open(cppipe: str, **limits: Any) -> NativeEngine:
+def open(cppipe: str, *, rules: Mapping[str, str] | None = None, **limits: Any) -> NativeEngine:
     """Open the engine on the text of a pipeline.
 
+    `rules`: the rules files that FlagImage modules name, name -> text.
     Raises `CppipeError` naming the first module or setting that it does not support, and the way out.
     """
     unknown = sorted(set(limits) - IGNORED_LIMITS)
     if unknown:
         raise TypeError(f"the native engine knows no limit named {', '.join(unknown)}")
-    return NativeEngine(cppipe)
+    return NativeEngine(cppipe, rules or {})
 
 
 def warm_up() -> None:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from pipeline.engines import cppipe, loading
+from pipeline.engines import rules as flag_rules
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
-from pipeline.engines.native.registry import Settings, Step, compile_module
+from pipeline.engines.native.registry import (
+    OfLoadedImages,
+    ReadsMeasurements,
+    Settings,
+    Step,
+    compile_module,
+)
 from pipeline.engines.native.workspace import Workspace
-from pipeline.errors import CppipeError, EngineError
+from pipeline.errors import CppipeError, EngineError, SiteFlagged
 
 #: grows with every change that can move a number
-REVISION = 6
+REVISION = 7
 
 _WRITES = "writes files; measurements and label images are handed back in memory"
 LEFT_OUT = {
@@ -33,6 +40,8 @@ DRAWING = {
     "GrayToColor": "Name the output image",
     "Tile": "Name the output image",
 }
+#: by what images of these types are divided
+SCALES = {"uint8": 255, "uint16": 65535}
 DTYPES = ("bool", "uint8", "uint16", "float32", "float64")
 
 
@@ -50,17 +59,20 @@ class Drawing(NamedTuple):
 class NativeEngine:
     """See `pipeline.engines.base.Engine`. One instance may measure sites in several threads at once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, rules: Mapping[str, str] = MappingProxyType({})) -> None:
         self.left_out: dict[str, str] = {}
         notes: dict[str, list[str]] = {}
         compiled: list[tuple[str, Step | Drawing]] = []
         pipeline = cppipe.read(text)
+        without_rules = flag_rules.left_out(pipeline, rules)
         for module in pipeline.modules:
             settings = Settings(module.name, module.number, module.variable_revision, module.settings)
             if not module.enabled:
                 self.left_out[str(module)] = "disabled in the pipeline"
             elif module.name in loading.READS:
                 self.left_out[str(module)] = loading.left_out(module)
+            elif str(module) in without_rules:
+                self.left_out[str(module)] = without_rules[str(module)]
             elif module.name in LEFT_OUT:
                 self.left_out[str(module)] = LEFT_OUT[module.name]
             elif module.name in DRAWING:
@@ -75,9 +87,11 @@ class NativeEngine:
                 compiled.append((str(module), step))
                 notes[str(module)] = settings.notes
         self._steps = self._needed(compiled)
-        self.notes = tuple(note for title, _ in self._steps for note in notes[title])
+        without = (f"Module {title} is left out: {why}" for title, why in without_rules.items())
+        self.notes = (*pipeline.notes, *without, *(note for title, _ in self._steps for note in notes[title]))
+        self.inputs = self._find_inputs(pipeline)
+        self._check_masks()
         self._done_with = last_uses([step for _, step in self._steps])
-        self.inputs = self._find_inputs()
         loading.check(pipeline, self.inputs)
         self.features, self._image_features = self._declare_features()
         if not self.features and not self._image_features:
@@ -101,12 +115,50 @@ class NativeEngine:
             self.left_out[title] = f"nothing reads {', '.join(sorted(step.images_out))}"
         return needed
 
-    def _find_inputs(self) -> tuple[str, ...]:
+    def _find_inputs(self, pipeline: cppipe.Pipeline) -> tuple[str, ...]:
+        """The images to give. Steps that measure all of them are told which they are."""
+        inputs = self._images_to_give()
+        for k, (title, step) in enumerate(self._steps):
+            if isinstance(step, OfLoadedImages):
+                # With LoadData only its table knows all, and it is what is read elsewhere.
+                inputs = sorted({*inputs, *loading.named(pipeline)})
+                if not inputs:
+                    raise CppipeError(
+                        f"Module {title} measures all loaded images, and nothing in the pipeline says which these are. "
+                        "Select them by name in the module."
+                    )
+                self._steps[k] = title, step.of_loaded(inputs)
+        return tuple(inputs)
+
+    def _check_masks(self) -> None:
+        """Raises `CppipeError` where a step reads an image that may have a mask, and would measure what it hides."""
+        masked: set[str] = set()
+        for title, step in self._steps:
+            read = masked & set(step.images_in)
+            if read and not getattr(step, "honours_masks", False):
+                raise CppipeError(
+                    f"Module {title} reads {', '.join(sorted(read))}, which has a mask, and the native engine does not "
+                    "honour masks in this module. `engine: {kind: cellprofiler}` does."
+                )
+            if read or getattr(step, "makes_masks", False):
+                masked |= set(step.images_out)
+            else:
+                masked -= set(step.images_out)
+
+    def _images_to_give(self) -> list[str]:
         needed: set[str] = set()
         images: set[str] = set()
         objects: set[str] = set()
+        measured: set[tuple[str, str]] = set()
         for title, step in self._steps:
             needed |= set(step.images_in) - images
+            for object_set, feature in step.measurements_in if isinstance(step, ReadsMeasurements) else ():
+                if (object_set, feature) not in measured:
+                    raise CppipeError(
+                        f"Module {title} reads the measurement {feature} of {object_set}, and no enabled module before "
+                        "it makes it. Enable the module that does, or choose another measurement."
+                    )
+            measured |= {(name, feature) for name, features in step.features().items() for feature in features}
             for name in step.objects_in:
                 if name not in objects:
                     raise CppipeError(
@@ -115,7 +167,7 @@ class NativeEngine:
                     )
             images |= set(step.images_out)
             objects |= set(step.objects_out)
-        return tuple(sorted(needed))
+        return sorted(needed)
 
     def _declare_features(self) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
         """Sorted by name, as CellProfiler keeps them."""
@@ -130,6 +182,7 @@ class NativeEngine:
         """Measure one site; see `Engine.measure`."""
         check(images, self.inputs)
         site = Workspace({name: as_pixels(images[name]) for name in self.inputs})
+        site.scales |= {name: SCALES.get(images[name].dtype.name, 1) for name in self.inputs}
         site.logical |= {name for name in self.inputs if images[name].dtype == np.bool_}
         seconds = {}
         for (module, step), done_with in zip(self._steps, self._done_with, strict=True):
@@ -137,6 +190,8 @@ class NativeEngine:
             try:
                 with np.errstate(all="ignore"):  # CellProfiler divides by zero on purpose, and keeps the NaN
                     step.run(site)
+            except SiteFlagged as flag:
+                raise SiteFlagged(flag.reason, module=module) from None
             except EngineError:
                 raise
             except Exception as error:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NoReturn, Protocol
+from itertools import pairwise
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,7 +23,11 @@ from pipeline.errors import CppipeError
 
 
 class Step(Protocol):
-    """One module of a pipeline, its settings checked. Holds nothing of any site, so threads may share it."""
+    """One module of a pipeline, its settings checked. Holds nothing of any site, so threads may share it.
+
+    A step that leaves out what the mask of an image hides says so by `honours_masks = True`, else an image that has one
+    is refused when the pipeline is opened; one whose images have masks of its making says `makes_masks = True`.
+    """
 
     #: images and object sets read and made, by name
     images_in: Sequence[str]
@@ -40,6 +45,21 @@ class Step(Protocol):
     def run(self, site: Workspace) -> None:
         """Read images and objects from `site`, and add what the step makes."""
         ...
+
+
+@runtime_checkable
+class OfLoadedImages(Protocol):
+    """A step that may measure all images that are loaded, which are known when the whole pipeline is."""
+
+    def of_loaded(self, images: Sequence[str]) -> Step: ...
+
+
+@runtime_checkable
+class ReadsMeasurements(Protocol):
+    """A step that reads what modules before it have measured: (object set or "Image", feature)."""
+
+    @property
+    def measurements_in(self) -> Sequence[tuple[str, str]]: ...
 
 
 class Settings:
@@ -86,6 +106,17 @@ class Settings:
     def names(self, name: str) -> list[str]:
         """A list of images or objects: "AGP, DNA"."""
         return [part.strip() for part in self.text(name).split(",") if part.strip()]
+
+    def groups(self, first: str) -> list[Settings]:
+        """The settings that the file repeats, one `Settings` for each time that `first` comes, which begins a group."""
+        starts = [at for at, (name, _) in enumerate(self.pairs) if name == first]
+        return [self.with_pairs(self.pairs[start:end]) for start, end in pairwise([*starts, len(self.pairs)])]
+
+    def with_pairs(self, pairs: Sequence[tuple[str, str]]) -> Settings:
+        """Other settings of the same module, or some of these; notes are kept together."""
+        settings = Settings(self.module, self.number, self.revision, pairs)
+        settings.notes, settings.limits = self.notes, self.limits
+        return settings
 
     def number_of(self, name: str, *, in_force: bool = True) -> float:
         """The number that CellProfiler takes; its default where other settings make this one idle."""

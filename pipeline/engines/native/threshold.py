@@ -1,252 +1,180 @@
-"""The threshold block that the Identify modules share: what is foreground."""
+"""The threshold block that Threshold and the Identify modules share: what is foreground."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native import threshold_methods as methods
 from pipeline.engines.native.kernels import smoothing
 from pipeline.engines.native.numpy1 import sums
-from pipeline.engines.native.numpy1.libm import log, log2
+from pipeline.engines.native.numpy1.libm import exp, log
 from pipeline.engines.native.registry import Settings
+from pipeline.engines.native.threshold_map import threshold_map
+from pipeline.engines.native.threshold_quality import sum_of_entropies, weighted_variance
 from pipeline.engines.native.workspace import Workspace
 
-FEATURES = ("FinalThreshold", "OrigThreshold", "WeightedVariance", "SumOfEntropies")
+#: names that versions 10 and 11 of the settings have for a method
+RENAMED = {"Minimum cross entropy": "Minimum Cross-Entropy", "RobustBackground": "Robust Background"}
+METHODS = ("Minimum Cross-Entropy", "Otsu", "Robust Background")
+MIDDLE = "Assign pixels in the middle intensity class to the foreground or the background?"
 
 
 @dataclass(frozen=True)
 class Threshold:
-    method: str
-    smoothing_scale: float
+    """`method`: None where the threshold is `manual`, or a `measurement` of the site.
+
+    `sigma`: of the Gaussian that smooths the image before it is compared; 0: none. `window`: of the adaptive strategy,
+    None in the global one.
+    """
+
+    method: methods.Method | None
+    manual: float
+    measurement: str
+    wants_log: bool
+    window: int | None
+    sigma: float
     correction: float
     bounds: tuple[float, float]
-    manual: float
 
     @classmethod
-    def read(cls, settings: Settings) -> Threshold:
-        settings.choice("Threshold setting version", ("10", "11", "12"))
-        settings.choice("Threshold strategy", ("Global",))
+    def read(cls, settings: Settings, *, version: int | None = None) -> Threshold:
+        """`version`: of the threshold's settings, where no setting of the module names it."""
+        version = version or int(settings.choice("Threshold setting version", ("10", "11", "12")))
+        is_adaptive = settings.choice("Threshold strategy", ("Global", "Adaptive")) == "Adaptive"
         # The first "Thresholding method" is the global one; the last belongs to the adaptive strategy.
-        method = settings.choice("Thresholding method", ("Minimum Cross-Entropy", "Manual", "Otsu"))
-        if method == "Otsu":
-            settings.choice("Two-class or three-class thresholding?", ("Two classes",))
-        if method != "Manual":
-            settings.choice("Log transform before thresholding?", ("No", "False"), default="No")
+        texts = settings.texts("Thresholding method")
+        name = RENAMED.get(texts[-1 if is_adaptive else 0], texts[-1 if is_adaptive else 0])
+        supported = (*METHODS, "Sauvola") if is_adaptive else (*METHODS, "Measurement", "Manual")
+        if name not in supported:
+            settings.refuse(f'"Thresholding method: {name}" is not supported (supported: {", ".join(supported)})')
+        is_found = name not in ("Manual", "Measurement")
+        three_classes = name == "Otsu" and settings.choice(
+            "Two-class or three-class thresholding?", ("Two classes", "Three classes")
+        ).startswith("Three")
+        # Before version 11 three classes were always looked for among logarithms.
+        wants_log = (
+            three_classes if version == 10 else version > 11 and settings.yes("Log transform before thresholding?")
+        )
+        scale = settings.number_of("Threshold smoothing scale")
         return cls(
-            method=method,
-            smoothing_scale=settings.number_of("Threshold smoothing scale"),
-            correction=settings.number_of("Threshold correction factor", in_force=method != "Manual"),
-            bounds=settings.range_of("Lower and upper bounds on threshold", in_force=method != "Manual"),
-            manual=settings.number_of("Manual threshold", in_force=method == "Manual"),
+            method=read_method(settings, name, three_classes=three_classes) if is_found else None,
+            manual=settings.number_of("Manual threshold", in_force=name == "Manual"),
+            measurement=settings.text("Select the measurement to threshold with") if name == "Measurement" else "",
+            wants_log=wants_log and name in ("Minimum Cross-Entropy", "Otsu"),
+            window=settings.integer("Size of adaptive window") if is_adaptive else None,
+            sigma=scale / 0.6744 / 2.0,  # half of a pixel's smoothed intensity comes from within the scale's diameter
+            correction=settings.number_of("Threshold correction factor", in_force=name != "Manual"),
+            bounds=settings.range_of("Lower and upper bounds on threshold", in_force=name != "Manual"),
         )
 
-    @staticmethod
-    def features(object_set: str) -> list[str]:
-        return [f"Threshold_{feature}_{object_set}" for feature in FEATURES]
+    @classmethod
+    def read_automatic(cls, settings: Settings) -> Threshold:
+        """Of an Identify module without advanced settings: minimum cross-entropy, unless a threshold is given."""
+        read = cls.read(settings)
+        if read.window is not None:
+            settings.refuse('"Threshold strategy: Adaptive" is not supported without advanced settings')
+        method = None if read.method is None else methods.MinimumCrossEntropy()
+        return replace(read, method=method, wants_log=False, sigma=1.0)
 
-    def foreground(self, site: Workspace, image: np.ndarray, object_set: str) -> np.ndarray:
-        """bool (y, x); records the image-level measurements of the threshold.
+    def features(self, name: str) -> list[str]:
+        kinds = ["FinalThreshold", "OrigThreshold", *(["GuideThreshold"] if self.window is not None else [])]
+        return [f"Threshold_{kind}_{name}" for kind in (*kinds, "WeightedVariance", "SumOfEntropies")]
+
+    def foreground(self, site: Workspace, image: np.ndarray, name: str, mask: np.ndarray | None = None) -> np.ndarray:
+        """bool (y, x), False outside the `mask`; records the image-level measurements of the threshold under `name`.
 
         Raises `ValueError` where pixels are NaN. So does CellProfiler, unless all others lie on one side.
         """
         if np.isnan(image.max()):
             raise ValueError(
-                f"{np.count_nonzero(np.isnan(image))} pixels of the image in which {object_set} are sought have no "
+                f"{np.count_nonzero(np.isnan(image))} pixels of the image in which {name} are sought have no "
                 "value (NaN), and no threshold parts such an image. Look for a division by zero in a module before, as "
                 "by an illumination function."
             )
-        if self.method == "Manual":
-            original = final = self.manual
+        final, original, guide = self.find(site, image, mask)
+        if self.sigma != 0:
+            foreground = smoothing.smooth(image, self.sigma, mask) >= final
         else:
-            original = float(minimum_cross_entropy(image) if self.method == "Minimum Cross-Entropy" else otsu(image))
-            # The order of min and max lets a NaN through, as CellProfiler's does.
-            final = min(max(original * self.correction, self.bounds[0]), self.bounds[1])
-        if self.smoothing_scale == 0:
-            foreground = image >= np.float32(final)
-        else:
-            # Half of a pixel's smoothed intensity comes from within the scale's diameter.
-            foreground = smoothing.smooth(image, self.smoothing_scale / 0.6744 / 2.0) >= final
-        values = (final, original, weighted_variance(image, foreground), sum_of_entropies(image, foreground))
-        for feature, value in zip(self.features(object_set), values, strict=True):
+            foreground = image >= (np.float32(final) if isinstance(final, float) else final)
+        if mask is not None:
+            foreground &= mask
+        values = [_mean(final), _mean(original), *([guide] if self.window is not None else [])]
+        values += [weighted_variance(image, foreground, mask), sum_of_entropies(image, foreground, mask)]
+        for feature, value in zip(self.features(name), values, strict=True):
             site.add_image(feature, value)
         return foreground
 
+    def find(
+        self, site: Workspace, image: np.ndarray, mask: np.ndarray | None
+    ) -> tuple[float | np.ndarray, float | np.ndarray, float]:
+        """(final, original, guide): the last is the global threshold that bounds those of an adaptive strategy."""
+        if self.method is None:
+            original = self._measured(site) if self.measurement else self.manual
+            return (self._corrected(original) if self.measurement else original), original, original
+        pixels, scale = log_transformed(image) if self.wants_log else (image, None)
+        guide = methods.of_all(self.method, pixels.ravel() if mask is None else pixels[mask])
+        if scale:
+            guide = math.exp(guide * scale[0] + scale[1])
+        if self.window is None:
+            return self._corrected(guide), guide, guide
+        local = threshold_map(self.method, pixels, mask, self.window)
+        if scale:
+            local = exp(local * scale[0] + scale[1])
+        guide = self._corrected(guide)
+        low, high = max(self.bounds[0], guide * 0.7), min(self.bounds[1], guide * 1.5)
+        final = local * local.dtype.type(self.correction)
+        final[final < low] = low
+        final[final > high] = high
+        return final, local, guide
 
-def minimum_cross_entropy(image: np.ndarray) -> np.float32:
-    """Li's threshold (Li & Tam 1998, doi:10.1016/S0167-8655(98)00057-9) with scikit-image's float32 steps.
+    def _corrected(self, threshold: float) -> float:
+        # The order of min and max lets a NaN through, as CellProfiler's does.
+        return min(max(threshold * self.correction, self.bounds[0]), self.bounds[1])
 
-    Of the finite pixels; 0 where there are none, but infinite ones of both signs.
-    """
-    lowest, highest = image.min(), image.max()
-    if lowest == highest:
-        return lowest
-    if not np.isfinite(highest - lowest):
-        image = image[np.isfinite(image)]
-        if image.size == 0:
-            return np.float32(0)
-        lowest = image.min()
-    tolerance = max(float(smallest_gap(image)) / 2, 0.5 / 65536)
-    raised = image.ravel() - lowest
-    above, below = np.empty_like(raised), np.empty_like(raised)
-    following = sums.mean(raised)
-    current: np.floating = np.float64(-2 * tolerance)
-    while abs(following - current) > tolerance:
-        current = following
-        high, low = means = np.array(means_above_and_below(raised, current, above, below), np.float32)
-        log_high, log_low = log(means)
-        following = (low - high) / (log_low - log_high)
-    return np.float32(following + lowest)
-
-
-@kernel
-def means_above_and_below(values: np.ndarray, threshold: np.floating, above: np.ndarray, below: np.ndarray):
-    """float32 means of the values > threshold and of the rest; `above` and `below` are room to work in."""
-    n_above, n_below = 0, 0
-    for value in values:
-        if value > threshold:
-            above[n_above] = value
-            n_above += 1
-        else:
-            below[n_below] = value
-            n_below += 1
-    return sums.mean(above[:n_above]), sums.mean(below[:n_below])
+    def _measured(self, site: Workspace) -> float:
+        if self.measurement not in site.image_measurements:
+            raise ValueError(
+                f"the threshold is to be {self.measurement}, which no module before has measured of the image. "
+                'Choose another one for "Select the measurement to threshold with"'
+            )
+        return site.image_measurements[self.measurement]
 
 
-def smallest_gap(image: np.ndarray) -> np.floating:
-    """The smallest difference between two distinct pixel values, or something smaller than 1/65536.
-
-    Values in one cell of a grid of 65536 steps are that close already; else each cell holds one value.
-    """
-    low, high = np.floor(image.min()), np.ceil(image.max())
-    if high - low > 64:
-        return np.min(np.diff(np.unique(image)))
-    return gap_on_grid(image.ravel(), np.int64(low), np.int64(high))
-
-
-@kernel
-def gap_on_grid(values: np.ndarray, low: np.integer, high: np.integer) -> np.floating:
-    grid = np.full((high - low) * 65536 + 1, np.float32(np.nan), np.float32)
-    for value in values:
-        cell = int((np.float64(value) - low) * 65536.0)
-        if np.isnan(grid[cell]):
-            grid[cell] = value
-        elif grid[cell] != value:
-            return np.float32(0)
-    smallest, last = np.float32(np.inf), np.float32(np.nan)
-    for value in grid:
-        if not np.isnan(value):
-            if not np.isnan(last):
-                smallest = min(smallest, value - last)
-            last = value
-    return smallest
+def read_method(settings: Settings, name: str, *, three_classes: bool) -> methods.Method:
+    if name == "Otsu":
+        if not three_classes:
+            return methods.Otsu()
+        return methods.ThreeClassOtsu(("Foreground", "Background").index(settings.text(MIDDLE)))
+    if name == "Robust Background":
+        return methods.RobustBackground(
+            lower=settings.number_of("Lower outlier fraction"),
+            upper=settings.number_of("Upper outlier fraction"),
+            average=settings.choice("Averaging method", ("Mean", "Median", "Mode")),
+            variation=settings.choice("Variance method", ("Standard deviation", "Median absolute deviation")),
+            deviations=settings.number_of("# of deviations"),
+        )
+    return methods.Sauvola() if name == "Sauvola" else methods.MinimumCrossEntropy()
 
 
-def otsu(image: np.ndarray) -> np.floating:
-    """Otsu's threshold of a float32 image in 256 bins, as scikit-image on NumPy 1.26 finds it.
+def log_transformed(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """Logarithms of an image, from 0 to 1 (float64), and the scale and the lowest of what they were.
 
-    Raises ValueError where pixels are infinite, as CellProfiler does.
+    From a 256th of the way up, below which all pixels are the same (centrosome.threshold.log_transform).
     """
     low, high = image.min(), image.max()
-    if low == high:
-        return low
-    if not np.isfinite(high - low):
-        raise ValueError("the image has infinite pixels, and Otsu's method finds no threshold for such an image")
-    counts, edges = equal_bins(image.ravel(), 256)
-    counts, centres = counts.astype(np.float32), (edges[:-1] + edges[1:]) / 2
-    below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
-    mean_below = np.cumsum(counts * centres) / below
-    mean_above = (np.cumsum((counts * centres)[::-1]) / above[::-1])[::-1]
-    return centres[np.argmax(below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2)]
+    lowest = np.float32(float(low) + float(high - low) / 256.0 + float(np.finfo(np.float32).eps))
+    logs = log(np.maximum(image, lowest).ravel()).reshape(image.shape)
+    least, most = logs.min(), logs.max()
+    exact = logs.astype(np.float64)
+    if least != most:
+        exact = (exact - float(least)) / (float(most) - float(least))
+    elif not 0 <= least <= 1:
+        exact = np.full(image.shape, float(least > 1))
+    return exact, (float(most - least), float(least))
 
 
-def equal_bins(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """`numpy.histogram(values, bins)` of float32 values: int64 (bins) and float32 edges (bins + 1).
-
-    From version 2 on NumPy refuses bins so narrow that edges are equal, and computes edges in single precision; here
-    they come out as in 1.26.
-    """
-    low, high = values.min(), values.max()
-    edges = np.linspace(float(low), float(high), bins + 1).astype(np.float32)
-    # By place first, then by the edges beside it: where these are equal, the two do not say the same.
-    place = np.minimum(((values - low) / (high - low) * np.float32(bins)).astype(np.intp), bins - 1)
-    place -= values < edges[place]
-    place += (values >= edges[place + 1]) & (place != bins - 1)
-    return np.bincount(place, minlength=bins), edges
-
-
-def weighted_variance(image: np.ndarray, foreground: np.ndarray) -> float:
-    """Variance of log2 intensity within foreground and background, weighted by their pixels."""
-    darkest = image.max() / np.float32(256)
-    if darkest == 0:
-        return 0.0
-    logs = log2(np.maximum(image, darkest)).ravel()
-    inside, outside = logs[foreground.ravel()], logs[~foreground.ravel()]
-    if inside.size == 0:
-        return float(sums.variance(outside))
-    if outside.size == 0:
-        return float(sums.variance(inside))
-    total = float(sums.variance(inside)) * inside.size + float(sums.variance(outside)) * outside.size
-    return total / (inside.size + outside.size)
-
-
-def sum_of_entropies(image: np.ndarray, foreground: np.ndarray) -> float:
-    """Entropies of the log2 intensities of foreground and background in 256 bins, after noise of 1/256.
-
-    The noise is normal, and the same for all images of a shape (centrosome.smooth.smooth_with_noise).
-    """
-    darkest = image.max() / np.float32(256)
-    if darkest == 0:
-        return 0.0
-    step = np.float32(1 / 256)
-    clipped = np.clip(np.maximum(image, darkest), step, np.float32(1))
-    log_low, log_high = log2(clipped), log2(clipped + step)
-    inside, outside, is_flat = noisy_histograms(
-        log_low.ravel(), log_high.ravel(), normal_noise(image.shape).ravel(), foreground.ravel(), 256
-    )
-    if is_flat:
-        return math.log2(image.size)
-    if inside.sum() == 0 or outside.sum() == 0:
-        return 0.0
-    entropies = 0.0
-    for counts in (inside, outside):
-        share = counts[counts > 0] / counts.sum()
-        entropies += np.sum(share * log2(share))
-    return entropies
-
-
-@lru_cache(maxsize=2)
-def normal_noise(shape: tuple[int, int]) -> np.ndarray:
-    noise = np.random.RandomState(0).normal(size=shape)
-    noise.flags.writeable = False
-    return noise
-
-
-@kernel
-def noisy_histograms(log_low, log_high, noise, foreground, bins):
-    """Histograms (inside, outside) of `log_high * noise + (1 - noise) * log_low`, kept at or below zero.
-
-    No value may be NaN. Each is computed twice: to keep it would take more memory than time. The third result says
-    whether there is but one value.
-    """
-    lower, upper = np.inf, -np.inf
-    for k in range(noise.size):
-        value = _noisy(log_low[k], log_high[k], noise[k])
-        lower, upper = min(lower, value), max(upper, value)
-    inside, outside = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
-    scale = bins / (upper - lower) if upper > lower else 0.0
-    for k in range(noise.size):
-        place = max(min(int((_noisy(log_low[k], log_high[k], noise[k]) - lower) * scale), bins - 1), 0)
-        if foreground[k]:
-            inside[place] += 1
-        else:
-            outside[place] += 1
-    return inside, outside, upper == lower
-
-
-@kernel
-def _noisy(log_low: float, log_high: float, noise: float) -> float:
-    return min(log_high * noise + (1 - noise) * log_low, 0.0)
+def _mean(threshold: float | np.ndarray) -> float:
+    return float(sums.mean(threshold.ravel())) if isinstance(threshold, np.ndarray) else threshold

@@ -18,6 +18,8 @@ BLOCK = 16384
 AHEAD = 6
 #: float32 in a line of the cache
 LINE = 16
+#: families whose rows move up where a number has no pixel
+MOVED_UP = ("AreaShape_", "Texture_", "Location_Center_")
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,28 @@ class Objects:
     """One object set, with the three label images CellProfiler keeps of it.
 
     Label images are int32 (y, x), 0 = background. `unedited` is before anything was discarded, `small_removed`
-    before objects at the border were; modules that look at surroundings read those.
+    before objects at the border were; modules that look at surroundings read those. `mask`: that of the image in which
+    the objects were found, bool (y, x), where it has one.
     """
 
     segmented: np.ndarray
     unedited: np.ndarray
     small_removed: np.ndarray
+    mask: np.ndarray | None = None
 
     @classmethod
     def of(cls, segmented: np.ndarray, unedited: np.ndarray | None = None, small_removed: np.ndarray | None = None):
         """Where a label image is not given it is the one before it, as in CellProfiler."""
         unedited = segmented if unedited is None else unedited
         return cls(segmented, unedited, unedited if small_removed is None else small_removed)
+
+    def renumbered(self, segmented: np.ndarray) -> Objects:
+        """Some of these objects with other numbers, which have what was discarded in common with them."""
+        return Objects(
+            segmented,
+            segmented if self.unedited is self.segmented else self.unedited,
+            segmented if self.small_removed is self.segmented else self.small_removed,
+        )
 
     @cached_property
     def count(self) -> int:
@@ -60,6 +72,12 @@ class Objects:
     @cached_property
     def _by_label(self) -> tuple[np.ndarray, np.ndarray]:
         return pixels_by_label(self.segmented.ravel(), self.count)
+
+    def within_mask(self) -> Objects:
+        """What of the objects lies within their mask; numbers stay."""
+        if self.mask is None:
+            return self
+        return Objects.of(np.where(self.mask, self.segmented, np.int32(0)))
 
     @property
     def pixels(self) -> np.ndarray:
@@ -137,6 +155,9 @@ class Workspace:
     """`images`: float32 (y, x) by name. `measurements[set][feature]`: float64 (objects).
 
     `logical`: the images that are truth values to CellProfiler, whose arithmetic is another (here they are 0 and 1).
+    `scales`: the number by which each image was divided to lie between 0 and 1; one that is made has that of the image
+    that it is made from (see `derive`), or None. `masks`: bool (y, x), the pixels that count, of the images that have a
+    mask. `relations`: the pairs of a parent and a child whose objects CellProfiler knows to belong together.
     """
 
     images: dict[str, np.ndarray]
@@ -144,6 +165,14 @@ class Workspace:
     measurements: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     image_measurements: dict[str, float] = field(default_factory=dict)
     logical: set[str] = field(default_factory=set)
+    scales: dict[str, int | None] = field(default_factory=dict)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    relations: set[tuple[str, str]] = field(default_factory=set)
+
+    def pixels(self, name: str) -> np.ndarray:
+        """float32 (n): the pixels of an image that its mask leaves, or all of them."""
+        image = self.images[name]
+        return image[self.masks[name]] if name in self.masks else image.ravel()
 
     def check_shapes(self, *names: str) -> None:
         """Raises `ValueError` where these images and object sets are not all of one shape."""
@@ -158,6 +187,18 @@ class Workspace:
                 "size, as with Resize, or measure with `engine: {kind: cellprofiler}`, where some modules crop them"
             )
 
+    def derive(self, name: str, pixels: np.ndarray, parent: str | None, mask: np.ndarray | None = None) -> None:
+        """Add an image (float32 (y, x)) that is made from another, its `parent`, or from none. Where it has no mask of
+        its own it has the parent's.
+        """
+        if mask is None and parent:
+            mask = self.masks.get(parent)
+        self.scales[name] = self.scales.get(parent) if parent else None
+        self.images[name] = pixels
+        self.masks.pop(name, None)
+        if mask is not None:
+            self.masks[name] = mask
+
     def add(self, object_set: str, feature: str, values: np.ndarray) -> None:
         """Record one value an object; row k belongs to object k + 1."""
         self.measurements.setdefault(object_set, {})[feature] = np.asarray(values, np.float64)
@@ -165,6 +206,16 @@ class Workspace:
     def add_all(self, object_set: str, features: Iterable[str], rows: np.ndarray) -> None:
         """Record many features at once: float64 (features, objects)."""
         self.measurements.setdefault(object_set, {}).update(zip(features, rows, strict=True))
+
+    def column(self, object_set: str, feature: str) -> np.ndarray:
+        """float64 (n): what was measured of a set so far, as CellProfiler keeps it.
+
+        Where rows have moved up (see `Objects.moved_up`) the last ones are not there, whereas a value that is NaN is.
+        """
+        values, objects = self.measurements[object_set][feature], self.objects[object_set]
+        n = np.count_nonzero(objects.areas)
+        is_moved = feature.startswith(MOVED_UP) and np.isnan(values[n:]).all()
+        return values[:n] if is_moved else values
 
     def add_image(self, feature: str, value: float) -> None:
         self.image_measurements[feature] = float(value)

@@ -222,6 +222,73 @@ def test_a_site_that_the_pipeline_flags_to_skip_is_said_by_name_and_the_process_
     assert (caught.value.kind, caught.value.retry) == ("flagged", False)
 
 
+def flagged_by_rules(skip: str, source: str = "Rules", size: Saved = SIZE) -> str:
+    flag = {"Flag is based on": source, "Rules file name": "qc.txt", "Class number": "1"}
+    return write(NUCLEI, CELLS, ("FlagImage", flag | {"Skip image set if flagged?": skip}), size)
+
+
+MANY = "IF (Image_Count_Nuclei > 5, [0.75, -0.75], [-0.9, 0.9])\n"
+
+
+def test_a_site_is_flagged_by_the_rules_that_are_given():
+    given = images(seed=5)
+    with open_engine("cellprofiler", flagged_by_rules("Yes"), rules={"qc.txt": MANY}) as engine:
+        assert engine.notes == ()
+        given = {name: given[name] for name in engine.inputs}
+        assert engine.measure({name: np.zeros_like(one) for name, one in given.items()}).image["Metadata_QCFlag"] == 0
+        with pytest.raises(SiteFlagged, match="3 FlagImage"):
+            engine.measure(given)
+
+
+@pytest.mark.parametrize("kind", ["cellprofiler", "native"])
+def test_a_flag_whose_rules_are_not_given_is_left_out_and_said_unless_it_skips_sites(kind):
+    with open_engine(kind, flagged_by_rules("No")) as engine:
+        assert "the rules file 'qc.txt', which is not given" in engine.left_out["3 FlagImage"]
+        [note] = engine.notes
+        assert note.startswith("Module 3 FlagImage is left out: it flags by the rules file 'qc.txt'")
+    with pytest.raises(CppipeError, match=r"Module 3 FlagImage cannot be run: it skips sites by the rules .*qc.txt"):
+        open_engine(kind, flagged_by_rules("Yes"))
+    with pytest.raises(CppipeError, match=r"it skips sites by a classifier .*, which is a program"):
+        open_engine(kind, flagged_by_rules("Yes", "Classifier"))
+    with pytest.raises(CppipeError, match=r"no FlagImage .* reads rules named QC.txt; the names in its .* are qc.txt"):
+        open_engine(kind, flagged_by_rules("No"), rules={"QC.txt": MANY})
+
+
+def test_a_file_that_is_named_and_not_used_is_no_reason_to_refuse(tmp_path):
+    flag = {"Which measurement?": "Count_Nuclei", "Rules file name": "qc.txt", "Skip image set if flagged?": "Yes"}
+
+    assert refusals([write(NUCLEI, ("FlagImage", flag))], tmp_path) == [None]
+
+
+def test_rules_that_cannot_be_followed_are_refused_by_name(tmp_path):
+    expected = {"nothing": "No rules found", MANY.replace("Count_Nuclei", "Count_Mice"): "Count_Mice"}
+    texts = [flagged_by_rules("No")] * 2
+
+    answers = refusals(texts, tmp_path, *({"rules": {"qc.txt": rules}} for rules in expected))
+
+    for answer, why in zip(answers, expected.values(), strict=True):
+        assert re.match(f"Module 3 FlagImage: .*{why}", answer or "")
+
+
+def test_a_file_of_cellprofiler_5_is_run_where_its_settings_are_those_of_4_2_8_and_else_refused_by_name(tmp_path):
+    text = write(NUCLEI, CELLS, SIZE)
+    changes = (
+        ("GitHash:", "GitHash:", None),
+        ("variable_revision_number:15", "variable_revision_number:16", "Module 1 .* of revision 16, and .* up to 15"),
+        ("Discard objects touching", "Discard the objects at", "Module 1 .* has a setting 'Discard the objects at "),
+        (":Propagation", ":Neural", "Module 2 .*: '.*: Neural' is no choice of CellProfiler 4.2.8"),
+        ("    Select object sets", "    New:1\n    Select object sets", "Module 3 .* has a setting 'New'"),
+    )
+
+    answers = refusals(
+        [text.replace(old, new, 1) for old, new, _ in changes], tmp_path, *[{"is_newer": True}] * len(changes)
+    )
+
+    assert answers[0] is None
+    for answer, (_, _, why) in zip(answers[1:], changes[1:], strict=True):
+        assert re.match(why, answer or "")
+
+
 SEVERAL, FILE, PERSON = "it combines several sites", "it needs a file", "it needs a person at the screen"
 ALONE: list[tuple[str, dict[str, str | list[str]], str]] = [
     ("TrackObjects", {"Select the objects to track": "Nuclei"}, SEVERAL),
@@ -232,7 +299,6 @@ ALONE: list[tuple[str, dict[str, str | list[str]], str]] = [
     ("UntangleWorms", {}, "it needs a training file"),
     ("FilterObjects", {"Select the filtering mode": "Rules"}, FILE),
     ("FilterObjects", {"Select the filtering mode": "Classifiers"}, FILE),
-    ("FlagImage", {"Flag is based on": "Rules"}, FILE),
     ("ClassifyObjects", {"Make classification decision based on": "Classifier Model"}, FILE),
     ("MatchTemplate", {}, FILE),
     ("EditObjectsManually", {}, PERSON),
@@ -243,9 +309,16 @@ ALONE: list[tuple[str, dict[str, str | list[str]], str]] = [
 ]
 
 
-def refusals(texts: list[str], folder: Path) -> list[str | None]:
-    """What the engine answers to pipelines that pass our reader, asked in one process to be quick."""
-    pipelines = [[asdict(module) for module in cppipe.read(text).modules] for text in texts]
+def refusals(texts: list[str], folder: Path, *more: dict[str, object]) -> list[str | None]:
+    """What the engine answers to pipelines that pass our reader, asked in one process to be quick.
+
+    `more`: what it is told of each beside the modules.
+    """
+    told = more or [{}] * len(texts)
+    pipelines = [
+        {"saved": [asdict(module) for module in cppipe.read(text).modules], **said}
+        for text, said in zip(texts, told, strict=True)
+    ]
     (folder / "pipelines.json").write_text(json.dumps(pipelines))
     ask_cellprofiler("refusals", folder / "pipelines.json", folder / "answers.json")
     return json.loads((folder / "answers.json").read_text())

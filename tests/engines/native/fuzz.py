@@ -84,14 +84,32 @@ def yes(random: Random) -> str:
 
 
 def threshold(random: Random, module: str, wild: bool) -> Settings:
-    labels = ["Threshold smoothing scale", "Threshold correction factor", "Manual threshold"]
+    labels = ["Threshold smoothing scale", "Threshold correction factor", "Manual threshold", "# of deviations"]
     if random.random() < 0.3:
         labels.append("Lower and upper bounds on threshold")
-    return {
-        "Thresholding method": [pick(random, "Minimum Cross-Entropy", "Manual", "Otsu")],
-        "Two-class or three-class thresholding?": "Two classes",
+    methods = ("Minimum Cross-Entropy", "Otsu", "Otsu", "Robust Background")
+    found: Settings = {
+        "Threshold strategy": pick(random, "Global", "Global", "Adaptive"),
+        "Thresholding method": [pick(random, *methods, "Manual"), pick(random, *methods, "Sauvola")],
+        "Two-class or three-class thresholding?": pick(random, "Two classes", "Three classes"),
+        "Log transform before thresholding?": pick(random, "Yes", "No", "No"),
+        "Assign pixels in the middle intensity class to the foreground or the background?": pick(
+            random, "Foreground", "Background"
+        ),
+        "Size of adaptive window": pick(random, "7", "10", "16", "20"),
+        "Lower outlier fraction": pick(random, "0.05", "0", "0.1", "-1", "0.3"),
+        "Upper outlier fraction": pick(random, "0.05", "0", "0.1", "2"),
+        "Averaging method": pick(random, "Mean", "Median", "Mode"),
+        "Variance method": pick(random, "Standard deviation", "Median absolute deviation"),
         **numbers(random, module, labels, wild),
     }
+    if module == "IdentifySecondaryObjects" and random.random() < 0.15:
+        found |= {
+            "Threshold strategy": "Global",
+            "Thresholding method": ["Measurement"],
+            "Select the measurement to threshold with": "Threshold_OrigThreshold_Nuclei",
+        }
+    return found
 
 
 def image_modules(random: Random, wild: bool) -> list[Saved]:
@@ -167,6 +185,9 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
             "Name the objects to be identified": name,
             "Select the method to identify the secondary objects": method,
             "Fill holes in identified objects?": yes(random),
+            "Discard secondary objects touching the border of the image?": yes(random),
+            "Discard the associated primary objects?": yes(random),
+            "Name the new primary objects": f"Seeds{name}",
             **threshold(random, "IdentifySecondaryObjects", wild),
             **numbers(
                 random,
@@ -183,12 +204,20 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
         "Name the tertiary objects to be identified": "Cytoplasm",
         "Shrink smaller object prior to subtraction?": yes(random),
     }
-    return [
+    made = [
         (NUCLEI[0], NUCLEI[1] | nuclei),
         grown("Nuclei", "Cells"),
         ("IdentifyTertiaryObjects", cytoplasm),
         grown("Cytoplasm", "Rims"),
     ]
+    for _, settings in list(made):
+        if settings.get("Discard secondary objects touching the border of the image?") == "Yes" and (
+            settings.get("Discard the associated primary objects?") == "Yes"
+        ):
+            kept = str(settings["Name the new primary objects"])
+            either = {"Select objects to measure": kept, "Select neighboring objects to measure": kept}
+            made.append(("MeasureObjectNeighbors", either))
+    return made
 
 
 def sets(random: Random) -> str:
@@ -238,7 +267,8 @@ def colocalization(random: Random, wild: bool) -> Saved:
         "Select objects to measure": sets(random),
         "Select where to measure correlation": pick(random, "Within objects", "Both"),
         "Run all metrics?": "No",
-        "Calculate the Manders coefficients using Costes auto threshold?": "No",
+        "Calculate the Manders coefficients using Costes auto threshold?": yes(random),
+        "Method for Costes thresholding": pick(random, "Faster", "Fast", "Fast", "Accurate"),
         **numbers(random, "MeasureColocalization", tuple(LIMITS["MeasureColocalization"]), wild),
     }
 
@@ -265,6 +295,90 @@ def granularity(random: Random, wild: bool) -> Saved:
     }
 
 
+def quality(random: Random, _: bool) -> Saved:
+    return "MeasureImageQuality", {
+        "Calculate metrics for which images?": pick(random, "Select...", "All loaded images"),
+        "Select the images to measure": pick(random, "DNA", "RNA, Flat", "Math, DNA"),
+        "Include the image rescaling value?": yes(random),
+        "Spatial scale for blur measurements": pick(random, "1", "5", "20", "300"),
+        "Two-class or three-class thresholding?": pick(random, "Two classes", "Three classes"),
+        "Assign pixels in the middle intensity class to the foreground or the background?": pick(
+            random, "Foreground", "Background"
+        ),
+    }
+
+
+def image_intensity(random: Random, _: bool) -> Saved:
+    return "MeasureImageIntensity", {
+        "Select images to measure": "DNA, Math, Flat",
+        "Measure the intensity only from areas enclosed by objects?": yes(random),
+        "Select input object sets": sets(random),
+        "Calculate custom percentiles": yes(random),
+        "Specify percentiles to measure": pick(random, "0,100", "10, 90", "3,50,50,99"),
+    }
+
+
+def area(random: Random, _: bool) -> Saved:
+    return "MeasureImageAreaOccupied", {
+        "Measure the area occupied by": "Objects",
+        "Select object sets to measure": sets(random),
+    }
+
+
+def flag(random: Random, _: bool) -> Saved:
+    source = pick(
+        random, *(f"{kind} for all objects in each image" for kind in ("Average measurement", "Measurements"))
+    )
+    settings: Settings = {
+        "Flag is based on": source,
+        "Select the object to be used for flagging": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+        "Which measurement?": pick(random, "Location_Center_X", "Location_Center_Y", "Number_Object_Number"),
+    }
+    if random.random() < 0.5:
+        settings |= {
+            "Flag is based on": "Whole-image measurement",
+            "Which measurement?": pick(random, "Count_Nuclei", "Threshold_FinalThreshold_Nuclei"),
+        }
+    return "FlagImage", settings | {
+        "Skip image set if flagged?": pick(random, "No", "No", "Yes"),
+        "Flag images based on low values?": yes(random),
+        "Minimum value": pick(random, "0", "3", "0.1", "20"),
+        "Flag images based on high values?": yes(random),
+        "Maximum value": pick(random, "0.1", "0.3", "8", "50"),
+    }
+
+
+def math(random: Random, _: bool) -> Saved:
+    def operand(which: str) -> Settings:
+        is_image = random.random() < 0.3
+        feature = pick(random, "Location_Center_X", "Number_Object_Number", "Location_Center_Y")
+        return {
+            f"Select the {which} operand measurement type": "Image" if is_image else "Object",
+            f"Select the {which} operand objects": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+            f"Select the {which} operand measurement": "Threshold_OrigThreshold_Nuclei" if is_image else feature,
+        }
+
+    return "CalculateMath", {
+        "Operation": pick(random, "Multiply", "Divide", "Add", "Subtract", "None"),
+        **operand("first"),
+        **operand("second"),
+        "Multiply the above operand by": [pick(random, "1", "-0.5"), "2"],
+        "Raise the power of above operand by": [pick(random, "1", "0.5", "2"), pick(random, "1", "-1")],
+        "Take log10 of result?": yes(random),
+        "Raise the power of result by": pick(random, "1", "0.3"),
+        "Add to the result": pick(random, "0", "-3.7"),
+        "How should the output value be rounded?": pick(
+            random,
+            "Not rounded",
+            "Rounded to a specified number of decimal places",
+            "Rounded up to the next-highest integer",
+        ),
+        "Enter how many decimal places the value should be rounded to": pick(random, "0", "2", "-1"),
+        "Constrain the result to a lower bound?": yes(random),
+    }
+
+
 MEASURES: list[Callable[[Random, bool], Saved]] = [
-    *(intensity, size_shape, neighbors, rings, colocalization, texture, granularity)
+    *(intensity, size_shape, neighbors, rings, colocalization, texture, granularity),
+    *(quality, image_intensity, area, flag, math),
 ]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import rankdata
+from scipy.stats import pearsonr, rankdata
 
+from pipeline.engines.native.kernels import costes
 from pipeline.engines.native.kernels.sorting import dense_ranks, mark_ranks, rank_among, rising_order, scratch
 from pipeline.engines.native.modules.measure_colocalization import in_image, in_objects
 from pipeline.engines.native.numpy1.line_fit import slope
@@ -256,7 +257,6 @@ def test_only_what_is_switched_on_is_measured():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("auto threshold?:No", "auto threshold?:Yes"), "Costes.* is not supported"),
         (("AGP, Brightfield, DNA, ER, HighZBF, LowZBF, Mito, RNA", "AGP"), "fewer than two images"),
         (("Within objects", "Nowhere"), "Nowhere"),
     ],
@@ -274,3 +274,87 @@ def test_real_sites_have_cellprofilers_colocalization(shared_data, run):
     site = reference.workspace()
     step("MeasureColocalization", 5, SETTINGS).run(site)
     assert_same_as_cellprofiler(site, reference.measured, "Correlation_")
+
+
+def plain_threshold(first: np.ndarray, second: np.ndarray, scale: int, method: str) -> tuple[float, float]:
+    """As CellProfiler 4.2.8 seeks it: r anew for each threshold."""
+    line = costes.Line.through(first, second)
+
+    def rest(at: float) -> np.ndarray:
+        return (first < np.float32(at)) | (second < np.float32(line.slope * at + line.offset))
+
+    def r_of(which: np.ndarray) -> float:
+        x, y = first[which].astype(float), second[which].astype(float)
+        return pearsonr(x, y)[0]
+
+    if method == "Faster":
+        left, right, before, valid = 1, scale, 0, 1
+        middle = (right - left) // (6 / 5) + left
+        while before != middle:
+            below = rest(middle / scale)
+            r = r_of(below) if below.sum() > 2 else -1
+            if r < 0:
+                left = middle - 1
+            elif r >= 0:
+                right, valid = middle + 1, middle
+            before = middle
+            middle = (right - left) // (6 / 5 if right - left > 6 else 2) + left
+        return line.thresholds((valid - 1) / scale)
+    step, counted, r = 1 / scale, None, np.nan
+    at = step * (float(max(first.max(), second.max())) // step + 1)
+    found = at
+    while at > first.max() and line.slope * at + line.offset > second.max():
+        at -= step
+    while at > step:
+        found, below = at, rest(at)
+        if below.sum() != counted:
+            if below.sum() < 2:
+                break
+            r, counted = r_of(below), below.sum()
+        if r <= 0:
+            break
+        strides = 10 if r > 0.45 else 5 if r > 0.35 else 2 if r > 0.25 else 1
+        at -= step * (strides if method == "Fast" and at >= step * 10 else 1)
+    return line.thresholds(found)
+
+
+@st.composite
+def two_channels(draw):
+    """Pixels of two images that go together more or less, in whole steps of a scale or in between."""
+    random, scale = np.random.default_rng(draw(st.integers(0, 9999))), draw(st.sampled_from([1, 40, 255]))
+    n, shared = draw(st.integers(3, 300)), draw(st.floats(-1, 1))
+    common = random.gamma(1, 0.1, n)
+    first, second = (common + random.gamma(1, 0.05, n) for _ in range(2))
+    second = second * abs(shared) + (0.6 - common if shared < 0 else common * 0) * (1 - abs(shared))
+    if draw(st.booleans()):
+        first, second = np.round(first * scale) / scale, np.round(second * scale) / scale
+    return first.clip(0, 1).astype(np.float32), second.clip(0, 1).astype(np.float32), scale
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", ["Accurate", "Fast", "Faster"])
+@given(case=two_channels())
+def test_costes_threshold_is_that_of_the_plain_search(method, case):
+    expected = plain_threshold(*case, method)
+
+    assert costes.thresholds(*case, method) == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
+
+
+@given(arrays(np.float32, st.integers(1, 20), elements=st.floats(-2, 2, width=32)), st.floats(-3, 3, width=32))
+def test_places_in_rising_and_falling_vectors_are_found_wherever_the_estimate_points(values, value):
+    rising = np.sort(values)
+    above = int(np.count_nonzero(rising <= np.float32(value)))
+
+    for density in (0.0, 3.0, 1e30):
+        assert costes.first_above(rising, np.float32(value), density) == above
+    assert costes.last_above(rising[::-1].copy(), np.float32(value)) == values.size - above - 1
+
+
+def test_images_in_which_costes_finds_no_line_have_thresholds_all_the_same():
+    flat = np.full(9, 0.5, np.float32)
+
+    for method in ("Accurate", "Fast", "Faster"):
+        with np.errstate(all="ignore"):
+            assert np.isnan(costes.thresholds(flat, flat, 255, method)[1])
+    with pytest.raises(ValueError, match="two pixels"):
+        costes.thresholds(flat[:1], flat[:1], 255, "Fast")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 
 from pipeline.engines import open_engine
 from pipeline.engines.limits import LIMITS, Limits
+from pipeline.engines.native import modules
 from pipeline.engines.native.kernels import smoothing
 from pipeline.engines.parity import compare, is_equal
 from pipeline.errors import CppipeError
@@ -286,7 +290,10 @@ def test_limits_and_defaults_are_those_of_cellprofilers_own_modules(tmp_path):
     cppipes.ask_cellprofiler("limits", "-", tmp_path / "limits.json")
     theirs = json.loads((tmp_path / "limits.json").read_text())
 
-    for module, some in LIMITS.items():
+    in_files = (importlib.import_module(f"{modules.__name__}.{one.name}") for one in iter_modules(modules.__path__))
+    by_file = {file.__name__.rpartition(".")[2]: getattr(file, "LIMITS", {}) for file in in_files}
+    title = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(): name for name in theirs}
+    for module, some in [*LIMITS.items(), *((title[name], own) for name, own in by_file.items())]:
         for label, ours in some.items():
             if label not in OLD:
                 default = list(ours.default) if isinstance(ours.default, tuple) else ours.default

@@ -16,6 +16,10 @@ HOLES = "Fill holes in identified objects?"
 DIAMETERS = "Typical diameter of objects, in pixel units (Min,Max)"
 AUTOMATIC = "Automatically calculate minimum allowed distance between local maxima?"
 SUPPRESSION = "Suppress local maxima that are closer than this minimum allowed distance"
+CLASSES = "Two-class or three-class thresholding?"
+MIDDLE = "Assign pixels in the middle intensity class to the foreground or the background?"
+LOG = "Log transform before thresholding?"
+MEASURED = "Threshold_OrigThreshold_Nuclei0"
 PRIMARY: list[dict[str, str | list[str]]] = [
     {},
     {DECLUMP: "Intensity", DIVIDE: "Intensity"},
@@ -36,6 +40,26 @@ PRIMARY: list[dict[str, str | list[str]]] = [
     {"Thresholding method": ["Manual"], "Manual threshold": "0.1"},
     {"Thresholding method": ["Otsu"], "Two-class or three-class thresholding?": "Two classes"},
     {"Threshold smoothing scale": "0", "Threshold correction factor": "0.8"},
+    {"Thresholding method": ["Otsu"], CLASSES: "Three classes", MIDDLE: "Foreground"},
+    {"Thresholding method": ["Otsu"], CLASSES: "Three classes", MIDDLE: "Background", LOG: "Yes"},
+    {LOG: "Yes", "Threshold smoothing scale": "0"},
+    {"Thresholding method": ["Robust Background"]},
+    {
+        "Thresholding method": ["Robust Background"],
+        "Averaging method": "Mode",
+        "Variance method": "Median absolute deviation",
+        "Lower outlier fraction": "0",
+    },
+    {"Threshold strategy": "Adaptive"},
+    {
+        "Threshold strategy": "Adaptive",
+        "Thresholding method": ["Minimum Cross-Entropy", "Otsu"],
+        CLASSES: "Three classes",
+        LOG: "Yes",
+    },
+    {"Threshold strategy": "Adaptive", "Thresholding method": ["Otsu", "Robust Background"]},
+    {"Threshold strategy": "Adaptive", "Thresholding method": ["Otsu", "Sauvola"]},
+    {"Thresholding method": ["Measurement"], "Select the measurement to threshold with": MEASURED},
     {
         DECLUMP: "Intensity",
         "Automatically calculate size of smoothing filter for declumping?": "No",
@@ -121,6 +145,26 @@ def secondary() -> list[Saved]:
     ]
 
 
+def dropped_at_the_border() -> list[Saved]:
+    """Cells that touch the border go, with or without their nuclei; round nuclei and round what is left of these."""
+    modules: list[Saved] = [NUCLEI]
+    sets = ["Nuclei"]
+    for k, method in enumerate(SECONDARY):
+        cells = {
+            "Select the input objects": sets[-1] if k % 2 else "Nuclei",
+            "Name the objects to be identified": f"Cells{k}",
+            "Select the method to identify the secondary objects": method,
+            "Discard secondary objects touching the border of the image?": "Yes",
+            "Discard the associated primary objects?": "No" if k == 1 else "Yes",
+            "Name the new primary objects": f"Kept{k}",
+        }
+        modules.append((CELLS[0], CELLS[1] | cells))
+        sets += [f"Cells{k}"] if k == 1 else [f"Cells{k}", f"Kept{k}"]
+    near = {"Select objects to measure": "Kept0", "Select neighboring objects to measure": "Cells0"}
+    measured = {"Select images to measure": "DNA, RNA", "Select objects to measure": ", ".join(sets)}
+    return [*modules, ("MeasureObjectNeighbors", near), ("MeasureObjectIntensity", measured)]
+
+
 def measured_images(modules: list[Saved], names: list[str]) -> list[Saved]:
     measured = {"Select images to measure": ", ".join(names), "Select objects to measure": "Nuclei"}
     return [NUCLEI, *modules, ("MeasureObjectIntensity", measured)]
@@ -204,7 +248,7 @@ def resizing() -> list[Saved]:
     return modules
 
 
-@pytest.mark.parametrize("pipeline", [primary, secondary, arithmetic, illumination, resizing])
+@pytest.mark.parametrize("pipeline", [primary, secondary, dropped_at_the_border, arithmetic, illumination, resizing])
 def test_settings_are_honoured_as_cellprofiler_honours_them(pipeline):
     text = cppipes.write(*pipeline())
     images = cppipes.images(3)

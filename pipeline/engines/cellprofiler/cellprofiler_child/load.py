@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any, NamedTuple
 
 import cellprofiler_core.modules  # noqa: F401  (fills the table of modules)
+from cellprofiler.utilities.rules import Rules
 from cellprofiler_core.constants.measurement import MCA_AVAILABLE_POST_GROUP, MCA_AVAILABLE_POST_RUN
 from cellprofiler_core.constants.modules import all_modules
 from cellprofiler_core.module import Module
 from cellprofiler_core.pipeline import Pipeline
 from cellprofiler_core.setting import ValidationError
+from cellprofiler_core.setting.choice import Choice
 from cellprofiler_core.setting.range import FloatRange, IntegerRange
 from cellprofiler_core.setting.subscriber import Subscriber
 from cellprofiler_core.setting.subscriber.list_subscriber import ListSubscriber
@@ -104,8 +107,11 @@ class Loaded(NamedTuple):
     numbers: list[tuple]
 
 
-def load(saved: list[dict[str, Any]]) -> Loaded:
-    """Make a pipeline of modules as `cppipe.read` gives them. Raises `Refusal` where it cannot be run."""
+def load(saved: list[dict[str, Any]], is_newer: bool = False, rules: dict[str, str] | None = None) -> Loaded:
+    """Make a pipeline of modules as `cppipe.read` gives them. Raises `Refusal` where it cannot be run.
+
+    `is_newer`: a newer CellProfiler saved them; `rules`: the texts of the rules files that FlagImage reads, by name.
+    """
     left_out: dict[str, str] = {}
     modules: list[tuple[str, Module]] = []
     named: set[str] = set()  # the images that the file itself calls loaded
@@ -115,6 +121,8 @@ def load(saved: list[dict[str, Any]]) -> Loaded:
             left_out[title] = "disabled in the pipeline"
         elif one["name"] not in LEFT_OUT:
             modules.append((title, _instantiate(title, one)))
+            if is_newer:
+                _refuse_what_is_newer(title, one, modules[-1][1])
         else:
             left_out[title] = LEFT_OUT[one["name"]]
             if one["name"] == "NamesAndTypes":
@@ -129,6 +137,8 @@ def load(saved: list[dict[str, Any]]) -> Loaded:
     for title, module in modules:
         _refuse_what_cannot_run(title, module)
         module.post_pipeline_load(pipeline)
+        if module.module_name == "FlagImage":
+            _give_rules(title, module, rules or {}, pipeline)
 
     # What a module measures may depend on the images, and the images on the modules that are needed.
     loaded.names = _inputs(modules, named)
@@ -160,12 +170,52 @@ def _instantiate(title: str, one: dict[str, Any]) -> Module:
             f"{one['variable_revision']} ({type(error).__name__}: {error}). "
             "Open the pipeline in CellProfiler 4.2 and export it again."
         ) from error
+    if one["variable_revision"] > type(module).variable_revision_number:
+        raise Refusal(
+            f"Module {title}: its settings are of revision {one['variable_revision']}, and CellProfiler 4.2.8 knows up "
+            f"to {type(module).variable_revision_number}. Make the pipeline in CellProfiler 4.2."
+        )
     _keep_the_files_order(module, [value for _, value in one["settings"]])
     module.show_window = False
     # It would write the skeleton's graph to disk, beside what it measures.
     if one["name"] == "MeasureObjectSkeleton":
         module.wants_objskeleton_graph.value = False
     return module
+
+
+def _refuse_what_is_newer(title: str, one: dict[str, Any], module: Module) -> None:
+    """Refuse settings that CellProfiler 4.2.8 has not, of a module as saved and as loaded."""
+    for setting, (label, value) in zip(module.settings(), one["settings"], strict=False):  # counted below
+        if setting.text != label:
+            raise Refusal(
+                f"Module {title} has a setting {label!r} where CellProfiler 4.2.8 has {setting.text!r}: a newer "
+                "CellProfiler saved it. Make the pipeline in CellProfiler 4.2."
+            )
+        if type(setting) is Choice and value not in setting.choices:
+            raise Refusal(
+                f"Module {title}: '{label}: {value}' is no choice of CellProfiler 4.2.8 "
+                f"({', '.join(setting.choices)}); a newer CellProfiler saved it. Choose one of these."
+            )
+    if len(one["settings"]) != len(module.settings()):
+        raise Refusal(
+            f"Module {title} has {len(one['settings'])} settings where CellProfiler 4.2.8 has "
+            f"{len(module.settings())}: a newer CellProfiler saved it. Make the pipeline in CellProfiler 4.2."
+        )
+
+
+def _give_rules(title: str, module: Module, rules: dict[str, str], pipeline: Pipeline) -> None:
+    """Have a FlagImage find its rules in these texts instead of files, and check that they can be followed."""
+
+    def get_rules(group: Any) -> Rules:
+        found = Rules(allow_fuzzy=group.allow_fuzzy)
+        found.parse(StringIO(rules[group.rules_file_name.value]))
+        return found
+
+    module.get_rules = get_rules
+    try:
+        module.validate_module(pipeline)
+    except ValidationError as error:
+        raise Refusal(f"Module {title}: {error}. Correct its rules file, or the pipeline.") from error
 
 
 def _keep_the_files_order(module: Module, saved: list[str]) -> None:
@@ -190,7 +240,7 @@ def _refuse_what_cannot_run(title: str, module: Module) -> None:
     if module.is_aggregation_module():
         reasons.append("it combines several sites, and each site is measured alone")
     files = [one.text for one in module.visible_settings() if isinstance(one, (Directory, Filename, Pathname))]
-    if files:
+    if files and name != "FlagImage":  # its rules are given beside the pipeline
         reasons.append(f"it needs a file ({files[0]!r})")
     for reason in filter(None, reasons):
         way_out = "Disable it in the pipeline, or choose other settings for it."

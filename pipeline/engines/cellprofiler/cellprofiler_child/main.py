@@ -47,7 +47,7 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     from .site import Flagged, measure, versions
 
     try:
-        loaded = load(request["modules"])
+        loaded = load(**request)
     except Refusal as refusal:
         wire.send(replies, {"kind": "refused", "reason": str(refusal)})
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cellprofiler_core.constants.measurement import EXPERIMENT, IMAGE, IMAGE_NUMBER, OBJECT_NUMBER
+from cellprofiler_core.constants.measurement import COLTYPE_FLOAT, EXPERIMENT, IMAGE, IMAGE_NUMBER, OBJECT_NUMBER
 from cellprofiler_core.measurement import Measurements
 
 _SITE = 1
@@ -72,6 +72,11 @@ class SiteMeasurements(Measurements):
         return sorted({*self.columns, *super().get_object_names()})
 
     object_names = property(get_object_names)
+
+    def get_measurement_columns(self) -> list[tuple[str, str, str]]:
+        """Of this site. Rules ask which measurements there are, and not for their types, which here are all alike."""
+        names = self.get_object_names()
+        return [(name, feature, COLTYPE_FLOAT) for name in names for feature in self.get_feature_names(name)]
 
     def _in_hdf5(self, object_name: str) -> bool:
         return object_name in super().get_object_names()

@@ -35,15 +35,21 @@ def gaussian_weights(sigma: float, length: int) -> np.ndarray:
     return np.array(half[:length]) / total
 
 
-def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian filter of an image without a mask, corrected at the borders: float64 (y, x).
+def smooth(image: np.ndarray, sigma: float, mask: np.ndarray | None = None) -> np.ndarray:
+    """Gaussian filter of the pixels of a mask (bool (y, x), or all), corrected at its borders: float64 (y, x).
 
     The image is filtered with zeros around it and divided by the same filter of an image of ones
     (centrosome.smooth.smooth_with_function_and_mask).
     """
     weights = gaussian_weights(sigma, max(image.shape))
-    filtered = filter_rows(filter_columns(image, weights), weights)
-    return normalise(filtered, *coverage(image.shape, weights))
+    if mask is None:
+        return normalise(filter_both(image, weights), *coverage(image.shape, weights))
+    covered = filter_both(mask.astype(np.float64), weights)
+    return filter_both(np.where(mask, image, image.dtype.type(0)), weights) / (covered + np.finfo(float).eps)
+
+
+def filter_both(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return filter_rows(filter_columns(image, weights), weights)
 
 
 def coverage(shape: tuple[int, int], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

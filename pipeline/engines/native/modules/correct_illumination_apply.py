@@ -39,6 +39,7 @@ class ApplyIllumination:
     clip_high: bool
 
     objects_in = objects_out = ()
+    honours_masks = True
 
     @property
     def images_in(self) -> tuple[str, ...]:
@@ -58,7 +59,8 @@ class ApplyIllumination:
             site.check_shapes(name, function)
             image, illumination = site.images[name], site.images[function]
             # CellProfiler clips a difference at zero whatever the setting.
-            site.images[corrected] = correct(image, illumination, divide, self.clip_low or not divide, self.clip_high)
+            pixels = correct(image, illumination, divide, self.clip_low or not divide, self.clip_high)
+            site.derive(corrected, pixels, name)
 
 
 @kernel

@@ -86,9 +86,9 @@ class CalculateIllumination:
         if self.of_background and self.smoothing_method == GAUSSIAN:
             sigma = self._filter_size(image.shape) / 2.35
             function = smooth_blocks(image, self.block_size, sigma).astype(np.float32)
-            site.images[self.function] = rescaled(function, self.rescale)
+            site.derive(self.function, rescaled(function, self.rescale), self.image)
         else:
-            site.images[self.function] = self.finish(self.to_average(image))
+            site.derive(self.function, self.finish(self.to_average(image)), self.image)
 
     def to_average(self, image: np.ndarray) -> np.ndarray:
         """What of an image goes into the mean of all sites: float32 (y, x)."""

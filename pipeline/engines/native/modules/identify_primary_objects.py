@@ -101,7 +101,7 @@ class IdentifyPrimaryObjects:
     def features(self) -> dict[str, list[str]]:
         return {
             self.name: objects.location_features(with_z=True),
-            "Image": [f"Count_{self.name}", *Threshold.features(self.name)],
+            "Image": [f"Count_{self.name}", *self.threshold.features(self.name)],
         }
 
     def run(self, site: Workspace) -> None:

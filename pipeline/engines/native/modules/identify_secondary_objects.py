@@ -23,7 +23,8 @@ METHODS = ("Watershed - Image", "Watershed - Gradient", "Propagation", "Distance
 
 
 def compile(settings: Settings) -> IdentifySecondaryObjects:
-    settings.choice("Discard secondary objects touching the border of the image?", ("No",))
+    drop_at_border = settings.yes("Discard secondary objects touching the border of the image?")
+    drop_seeds = drop_at_border and settings.yes("Discard the associated primary objects?")
     method = settings.choice("Select the method to identify the secondary objects", METHODS)
     return IdentifySecondaryObjects(
         seeds=settings.text("Select the input objects"),
@@ -36,6 +37,8 @@ def compile(settings: Settings) -> IdentifySecondaryObjects:
         regularization=settings.number_of("Regularization factor", in_force=method == "Propagation"),
         fill_holes=settings.yes("Fill holes in identified objects?"),
         threshold=None if method == "Distance - N" else Threshold.read(settings),
+        drop_at_border=drop_at_border,
+        kept_seeds=settings.text("Name the new primary objects") if drop_seeds else "",
     )
 
 
@@ -49,6 +52,8 @@ class IdentifySecondaryObjects:
     regularization: float
     fill_holes: bool
     threshold: Threshold | None
+    drop_at_border: bool
+    kept_seeds: str  # the name of the seeds whose objects were not dropped, or ""
 
     images_out = ()
 
@@ -62,27 +67,43 @@ class IdentifySecondaryObjects:
 
     @property
     def objects_out(self) -> tuple[str, ...]:
-        return (self.name,)
+        return (self.name, self.kept_seeds) if self.kept_seeds else (self.name,)
 
     def features(self) -> dict[str, list[str]]:
         related = objects.relation_features(self.seeds, self.name)
-        return {
+        found = {
             self.seeds: related[self.seeds],
             self.name: objects.location_features(with_z=True) + related[self.name],
-            "Image": [f"Count_{self.name}", *(Threshold.features(self.name) if self.threshold else [])],
+            "Image": [f"Count_{self.name}", *(self.threshold.features(self.name) if self.threshold else [])],
         }
+        if self.kept_seeds:
+            kept = objects.relation_features(self.seeds, self.kept_seeds)
+            grown = objects.relation_features(self.kept_seeds, self.name)
+            found[self.seeds] += kept[self.seeds]
+            found[self.kept_seeds] = (
+                objects.location_features(with_z=True) + kept[self.kept_seeds] + grown[self.kept_seeds]
+            )
+            found[self.name] += grown[self.name]
+            found["Image"].append(f"Count_{self.kept_seeds}")
+        return found
 
     def run(self, site: Workspace) -> None:
         site.check_shapes(self.image, self.seeds)
         image, primary = site.images[self.image], site.objects[self.seeds]
         foreground = self.threshold.foreground(site, image, self.name) if self.threshold else None
-        seeds = competitors(primary)
-        grown = self.grown(image, seeds, foreground)
+        grown = self.grown(image, competitors(primary), foreground)
         if self.fill_holes:
             grown = labels.fill_holes(grown, only_background=True)
-        segmented = labels.look_up(grown, accepted(grown, primary.segmented))
+        segmented, kept = labels.look_up(grown, accepted(grown, primary.segmented)), primary.segmented
+        if self.drop_at_border:
+            segmented, kept = without_border(segmented, kept)
         objects.record(site, self.name, Objects(segmented, grown, grown), with_z=True)
         objects.relate(site, self.seeds, self.name)
+        site.relations.add((self.seeds, self.name))
+        if self.kept_seeds:
+            objects.record(site, self.kept_seeds, primary.renumbered(kept), with_z=True)
+            objects.relate(site, self.seeds, self.kept_seeds)
+            objects.relate(site, self.kept_seeds, self.name)
 
     def grown(self, image: np.ndarray, seeds: np.ndarray, foreground: np.ndarray | None) -> np.ndarray:
         """int32 (y, x): the seeds and what each of them reaches."""
@@ -119,3 +140,14 @@ def accepted(grown: np.ndarray, segmented: np.ndarray) -> np.ndarray:
             table[grown[y, x]] = max(table[grown[y, x]], segmented[y, x])
     table[0] = 0
     return table
+
+
+def without_border(segmented: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of which none touches the border, and the seeds on which they lie, both with the seeds' new numbers."""
+    table = np.arange(int(max(segmented.max(initial=0), seeds.max(initial=0))) + 1)
+    table[labels.at_border(segmented)] = 0
+    segmented = labels.look_up(segmented, table)
+    is_kept = accepted(seeds, segmented) > 0
+    numbers = np.zeros(table.size, np.int64)
+    numbers[: is_kept.size][is_kept] = np.arange(1, np.count_nonzero(is_kept) + 1)
+    return labels.look_up(segmented, numbers), labels.look_up(seeds, numbers)

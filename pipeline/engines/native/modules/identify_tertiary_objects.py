@@ -59,6 +59,7 @@ class IdentifyTertiaryObjects:
         tertiary = Objects.of(np.where(removed, 0, larger).astype(np.int32))
         objects.record(site, self.name, tertiary, with_z=False)
         parents = objects.relate(site, self.larger, self.name)
+        site.relations.add((self.larger, self.name))
         if self.shrink:
             objects.relate(site, self.smaller, self.name)
         else:

@@ -44,6 +44,7 @@ def compile(settings: Settings) -> ImageMath:
         clip_low=settings.yes("Set values less than 0 equal to 0?"),
         clip_high=settings.yes("Set values greater than 1 equal to 1?"),
         replace_nan=settings.yes("Replace invalid values with 0?"),
+        ignores_masks=settings.yes("Ignore the image masks?", "No"),
     )
 
 
@@ -59,8 +60,10 @@ class ImageMath:
     clip_low: bool
     clip_high: bool
     replace_nan: bool
+    ignores_masks: bool
 
     objects_in = objects_out = ()
+    honours_masks = True
 
     @property
     def images_in(self) -> tuple[str, ...]:
@@ -89,7 +92,7 @@ class ImageMath:
             site.logical.add(self.result)
         else:
             site.logical.discard(self.result)
-        site.images[self.result] = finish(
+        pixels = finish(
             result,
             np.float32(self.exponent),
             np.float32(self.factor),
@@ -98,6 +101,16 @@ class ImageMath:
             self.clip_high,
             self.replace_nan,
         )
+        mask = self._mask(site)
+        if mask is not None and not self.ignores_masks:
+            pixels *= mask
+        site.derive(self.result, pixels, self.operands[0], mask)
+
+    def _mask(self, site: Workspace) -> np.ndarray | None:
+        """What all operands show; of the first one alone where masks are ignored."""
+        operands = self.operands[:1] if self.ignores_masks else self.operands
+        masks = [site.masks[name] for name in operands if name in site.masks]
+        return np.logical_and.reduce(masks) if masks else None
 
     def _combine(self, operands: list[np.ndarray], logical: list[bool]) -> np.ndarray:
         """`logical`: which operands are truth values. A sum of such is "or", a difference "and not"."""

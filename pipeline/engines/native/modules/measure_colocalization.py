@@ -8,9 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.kernels import lanes
-from pipeline.engines.native.kernels.sorting import dense_ranks, mark_ranks, rank_among, scratch
+from pipeline.engines.native.kernels import costes
+from pipeline.engines.native.kernels.colocalization import correlation, object_sums
+from pipeline.engines.native.kernels.sorting import dense_ranks, mark_ranks, scratch
 from pipeline.engines.native.numpy1 import sums
 from pipeline.engines.native.numpy1.line_fit import exact_slope, slope
 from pipeline.engines.native.registry import Settings
@@ -22,18 +22,21 @@ REVISIONS = frozenset({5, 6})
 WHERE = "Select where to measure correlation"
 THRESHOLD = "Set threshold as percentage of maximum intensity for the images"
 COSTES = "Calculate the Manders coefficients using Costes auto threshold?"
+METHOD = "Method for Costes thresholding"
+#: of an image that no image with a scale was made into
+SCALE = 255
 #: the setting that switches each group of measurements on, and what it gives for a pair: once, or both ways round
 GROUPS = {
     "Calculate correlation and slope metrics?": ("Correlation", "Slope"),
     "Calculate the Overlap coefficients?": ("Overlap", "K"),
     "Calculate the Manders coefficients?": ("Manders",),
     "Calculate the Rank Weighted Colocalization coefficients?": ("RWC",),
+    COSTES: ("Costes",),
 }
-BOTH_WAYS = ("K", "Manders", "RWC")
+BOTH_WAYS = ("K", "Manders", "RWC", "Costes")
 #: of a pair in objects
 COEFFICIENTS = ("Correlation", "Overlap", *BOTH_WAYS, *(f"{kind} back" for kind in BOTH_WAYS))
-#: pixels of an object that are looked at together, for all pairs, while they are in the cache
-BLOCK = 1024
+Limits = tuple[np.float32, np.float32]
 
 Coefficients = dict[str, np.ndarray]
 
@@ -44,8 +47,6 @@ def compile(settings: Settings) -> Colocalization:
     if len(images) < 2:
         settings.refuse("fewer than two images are selected")
     # CellProfiler goes by the single settings also where "Run all metrics?" hides them.
-    if settings.yes(COSTES):
-        settings.refuse(f'"{COSTES} Yes" is not supported')
     kinds = tuple(kind for group, kinds in GROUPS.items() if settings.yes(group) for kind in kinds)
     return Colocalization(
         images_in=images,
@@ -53,6 +54,7 @@ def compile(settings: Settings) -> Colocalization:
         wants_images=where != "Within objects",
         threshold=settings.number_of(THRESHOLD, in_force=bool({"Overlap", "Manders", "RWC"} & set(kinds))),
         kinds=kinds,
+        costes=settings.choice(METHOD, ("Accurate", "Fast", "Faster")) if "Costes" in kinds else "",
     )
 
 
@@ -63,6 +65,7 @@ class Colocalization:
     wants_images: bool
     threshold: float  # percent of the maximum
     kinds: tuple[str, ...]
+    costes: str  # how its thresholds are sought, or ""
 
     images_out = objects_out = ()
 
@@ -86,17 +89,29 @@ class Colocalization:
     def run(self, site: Workspace) -> None:
         site.check_shapes(*self.images_in, *self.objects_in)
         images = [site.images[name] for name in self.images_in]
+        limits = [self._limits(site, *pair) for pair in self.pairs] if self.costes else None
         if self.wants_images:
-            for pair, (first, second) in zip(self.pairs, combinations(images, 2), strict=True):
+            for k, pair in enumerate(self.pairs):
+                first, second = (site.images[name] for name in pair)
                 is_logical = not site.logical.isdisjoint(pair)
                 found = in_image(first, second, self.threshold, is_logical=is_logical)
+                if limits:
+                    found |= costes_in_image(first, second, limits[k])
                 for feature, value in self._named(found, pair).items():
                     site.add_image(feature, value.item())
         object_sets = [site.objects[name] for name in self.objects_in]
-        for name, of_set in zip(self.objects_in, in_objects(images, object_sets, self.threshold), strict=True):
+        for name, of_set in zip(self.objects_in, in_objects(images, object_sets, self.threshold, limits), strict=True):
             for pair, coefficients in zip(self.pairs, of_set, strict=True):
                 for feature, values in self._named(coefficients, pair).items():
                     site.add(name, feature, values)
+
+    def _limits(self, site: Workspace, first: str, second: str) -> Limits:
+        """Costes' thresholds of the whole images, which hold for objects too; NaN where no pixel has both values."""
+        x, y = with_values(site.images[first], site.images[second])
+        if x.size == 0:
+            return np.float32(np.nan), np.float32(np.nan)
+        scales = [scale for scale in (site.scales[first], site.scales[second]) if scale is not None]
+        return costes.thresholds(x, y, max(scales, default=SCALE), self.costes)
 
     def _named(self, coefficients: Mapping[str, np.ndarray], pair: tuple[str, str]) -> dict[str, np.ndarray]:
         first, second = pair
@@ -110,16 +125,61 @@ class Colocalization:
 
 
 def in_objects(
-    images: Sequence[np.ndarray], object_sets: Sequence[Objects], threshold: float
+    images: Sequence[np.ndarray],
+    object_sets: Sequence[Objects],
+    threshold: float,
+    limits: Sequence[Limits] | None = None,
 ) -> list[list[Coefficients]]:
     """Coefficients of each pair of float32 images in each object, for each object set: float64 (objects).
 
     "K", "Manders" and "RWC" are the first image's, "K back" and so on the second's. Pixels count for Overlap, K,
     Manders and RWC where both images reach `threshold` percent of their maximum in the object. Ranks, for RWC, are
-    among all pixels of the object set. NaN where a coefficient is zero by zero.
+    among all pixels of the object set. NaN where a coefficient is zero by zero. With `limits`, the thresholds of each
+    pair, "Costes" too.
     """
     ranks = Ranks(images, object_sets)
-    return [_in_one_set(images, objects, ranks, threshold) for objects in object_sets]
+    found = [_in_one_set(images, objects, ranks, threshold) for objects in object_sets]
+    if limits:
+        for of_set, objects in zip(found, object_sets, strict=True):
+            for coefficients, more in zip(of_set, costes_in_objects(images, objects, limits), strict=True):
+                coefficients |= more
+    return found
+
+
+def costes_in_objects(images: Sequence[np.ndarray], objects: Objects, limits: Sequence[Limits]) -> list[Coefficients]:
+    """Of each pair: what of its brightness lies where the other image is bright too. 0 where nothing does in any
+    object; NaN where the thresholds are.
+    """
+    pairs, bounds = np.array(list(combinations(range(len(images)), 2))), np.array(limits, np.float32)
+    sums_of = np.empty((len(pairs), 4, objects.count))
+    any_both = np.zeros(len(pairs), bool)
+    for block in objects.blocks(images):
+        sums_of[..., block.objects], found = costes.object_sums(block.values, block.starts, pairs, bounds)
+        any_both |= found
+    of_pairs = []
+    for (x_all, y_all, x_both, y_both), has_both, (limit, _) in zip(sums_of, any_both, limits, strict=True):
+        first = x_both / x_all if has_both else np.zeros(objects.count)
+        back = y_both / y_all if has_both else np.zeros(objects.count)
+        if np.isnan(limit):
+            first = back = np.full(objects.count, np.nan)
+        of_pairs.append({"Costes": first, "Costes back": back})
+    return of_pairs
+
+
+def costes_in_image(first: np.ndarray, second: np.ndarray, limits: Limits) -> Coefficients:
+    """The same of whole images, with CellProfiler's float32 sums."""
+    f, s = with_values(first, second)
+    if f.size == 0:
+        return dict.fromkeys(("Costes", "Costes back"), np.array(np.nan))
+    above_f, above_s = f > limits[0], s > limits[1]
+    both = above_f & above_s
+    return {"Costes": _sum(f[both]) / _sum(f[above_f]), "Costes back": _sum(s[both]) / _sum(s[above_s])}
+
+
+def with_values(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the pixels that have a value in both images."""
+    has_values = ~(np.isnan(first) | np.isnan(second))
+    return (first.ravel(), second.ravel()) if has_values.all() else (first[has_values], second[has_values])
 
 
 class Ranks:
@@ -198,159 +258,15 @@ def _in_one_set(images: Sequence[np.ndarray], objects: Objects, ranks: Ranks, th
     return found
 
 
-@kernel
-def object_sums(
-    values: np.ndarray,
-    ranks: np.ndarray,
-    places: np.ndarray,
-    tables: np.ndarray,
-    starts: np.ndarray,
-    fraction: np.float32,
-    pairs: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The sums over each object's pixels from which its coefficients follow.
-
-    `values`: float32 (images, pixels), object after object. `ranks`: `Ranks.all`. `places`, `tables`: of
-    `Ranks.among`. `pairs`: int64 (pairs, 2). Returns float64 (images, 2, objects): squares about the mean, values that
-    pass the threshold; and (pairs, 9, objects): products about the means; then over pixels where both pass: their
-    number, first and second values, their squares, their products, and first and second values times the difference of
-    ranks.
-    """
-    n_images, n_objects = len(values), starts.size - 1
-    of_image = np.zeros((n_images, 2, n_objects))
-    of_pair = np.zeros((len(pairs), 9, n_objects))
-    block = np.empty((n_images, BLOCK), np.float32)
-    centred = np.empty((n_images, BLOCK))
-    passes = np.empty((n_images, BLOCK))
-    among = np.zeros((n_images, BLOCK), np.int32)
-    means = np.empty(n_images)
-    thresholds = np.empty(n_images, np.float32)
-    for k in range(n_objects):
-        begin, end = starts[k], starts[k + 1]
-        for c in range(n_images):
-            means[c], highest = _mean_and_highest(values[c, begin:end])
-            thresholds[c] = fraction * highest
-        for first in range(begin, end, BLOCK):
-            size = min(BLOCK, end - first)
-            whole = -(-size // lanes.WIDTH) * lanes.WIDTH
-            for c in range(n_images):
-                squares, above = _prepare(
-                    values[c, first : first + size],
-                    means[c],
-                    thresholds[c],
-                    block[c, :whole],
-                    centred[c, :whole],
-                    passes[c, :whole],
-                )
-                of_image[c, 0, k] += squares
-                of_image[c, 1, k] += above
-                _rank(ranks[c], places[first : first + size], tables[c], among[c])
-            for p in range(len(pairs)):
-                a, b = pairs[p]
-                found = _block_sums(
-                    block[a, :whole], block[b, :whole], among[a], among[b], centred[a], centred[b], passes[a], passes[b]
-                )
-                for i in range(9):
-                    of_pair[p, i, k] += found[i]
-    return of_image, of_pair
-
-
-@kernel
-def _rank(ranks: np.ndarray, places: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
-    """The ranks at these places, among those in the table; as they are where there is no table."""
-    if table.size == 0:
-        for i in range(places.size):
-            out[i] = ranks[np.uint64(places[i])]
-    else:
-        for i in range(places.size):
-            out[i] = rank_among(table, ranks[np.uint64(places[i])])
-
-
-@kernel
-def _mean_and_highest(values: np.ndarray) -> tuple[float, np.float32]:
-    """The highest of values with a NaN among them is NaN."""
-    highest, without_value = np.float32(-np.inf), 0
-    for value in values:
-        highest = max(highest, value)
-        without_value += value != value
-    return lanes.sum_of(values) / max(values.size, 1), np.float32(np.nan) if without_value else highest
-
-
-@kernel
-def _prepare(
-    values: np.ndarray, mean: float, threshold: np.float32, block: np.ndarray, centred: np.ndarray, passes: np.ndarray
-) -> tuple[float, float]:
-    """Write the values, their distances from the mean and whether they pass; zeros where these arrays are longer.
-
-    Returns the sum of squares of the distances, and of the values that pass.
-    """
-    size = values.size
-    for i in range(size):
-        block[i] = values[i]
-    for i in range(size):
-        centred[i] = values[i] - mean
-    for i in range(size):
-        passes[i] = 1.0 if values[i] >= threshold else 0.0
-    block[size:] = 0
-    centred[size:] = 0
-    passes[size:] = 0
-    squares = above = lanes.zeros()
-    for at in range(0, block.size, lanes.WIDTH):
-        away = lanes.load(centred, at)
-        squares += away * away
-        above += lanes.load(passes, at) * lanes.load(block, at)
-    return lanes.total(squares), lanes.total(above)
-
-
-@kernel
-def _block_sums(
-    first: np.ndarray,
-    second: np.ndarray,
-    first_ranks: np.ndarray,
-    second_ranks: np.ndarray,
-    first_centred: np.ndarray,
-    second_centred: np.ndarray,
-    first_passes: np.ndarray,
-    second_passes: np.ndarray,
-) -> tuple[float, float, float, float, float, float, float, float, float]:
-    xy = count = f = s = ff = ss = fs = f_apart = s_apart = lanes.zeros()
-    for at in range(0, first.size, lanes.WIDTH):
-        both = lanes.load(first_passes, at) * lanes.load(second_passes, at)
-        in_first, in_second = both * lanes.load(first, at), both * lanes.load(second, at)
-        apart = lanes.absolute(lanes.load(first_ranks, at) - lanes.load(second_ranks, at))
-        xy += lanes.load(first_centred, at) * lanes.load(second_centred, at)
-        count += both
-        f += in_first
-        s += in_second
-        # Products of two pixels are float32 in CellProfiler.
-        ff += both * lanes.single_products(first, first, at)
-        ss += both * lanes.single_products(second, second, at)
-        fs += both * lanes.single_products(first, second, at)
-        f_apart += in_first * apart
-        s_apart += in_second * apart
-    return (
-        lanes.total(xy),
-        lanes.total(count),
-        lanes.total(f),
-        lanes.total(s),
-        lanes.total(ff),
-        lanes.total(ss),
-        lanes.total(fs),
-        lanes.total(f_apart),
-        lanes.total(s_apart),
-    )
-
-
 def in_image(first: np.ndarray, second: np.ndarray, threshold: float, *, is_logical: bool = False) -> Coefficients:
     """Coefficients of two whole float32 images, with CellProfiler's float32 sums and strict thresholds.
 
     Of the pixels that have a value in both; NaN where there are none. Where one `is_logical` (truth values), the slope
     is found in double precision.
     """
-    has_values = ~(np.isnan(first) | np.isnan(second))
-    if not has_values.any():
+    f, s = with_values(first, second)
+    if f.size == 0:
         return dict.fromkeys(("Slope", *COEFFICIENTS), np.array(np.nan))
-    f, s = first[has_values], second[has_values]
     above_f, above_s = (
         f > np.float32(threshold * float(f.max()) / 100),
         s > np.float32(threshold * float(s.max()) / 100),
@@ -374,28 +290,6 @@ def in_image(first: np.ndarray, second: np.ndarray, threshold: float, *, is_logi
         "RWC": np.sum(f_both * weight) / total_f,
         "RWC back": np.sum(s_both * weight) / total_s,
     }
-
-
-@kernel
-def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's r of two float32 vectors; NaN where one does not vary."""
-    n = first.size
-    mean_x, mean_y = lanes.sum_of(first) / n, lanes.sum_of(second) / n
-    whole = n - n % lanes.WIDTH
-    xx = xy = yy = lanes.zeros()
-    for at in range(0, whole, lanes.WIDTH):
-        x, y = lanes.load(first, at) - lanes.spread(mean_x), lanes.load(second, at) - lanes.spread(mean_y)
-        xx += x * x
-        xy += x * y
-        yy += y * y
-    sum_xx, sum_xy, sum_yy = lanes.total(xx), lanes.total(xy), lanes.total(yy)
-    for at in range(whole, n):
-        x_away, y_away = first[at] - mean_x, second[at] - mean_y
-        sum_xx += x_away * x_away
-        sum_xy += x_away * y_away
-        sum_yy += y_away * y_away
-    r = sum_xy / np.sqrt(sum_xx) / np.sqrt(sum_yy)
-    return min(max(r, -1.0), 1.0) if abs(r) > 1 else r
 
 
 def _sum(values: np.ndarray) -> np.float32:

@@ -73,7 +73,8 @@ class Resize:
         resized = resize(
             smoothed(image, shape), shape, order=self.order, mode="symmetric", clip=False, anti_aliasing=False
         )
-        site.images[self.resized] = np.clip(resized, np.nanmin(image), np.nanmax(image)).astype(np.float32)
+        pixels = np.clip(resized, np.nanmin(image), np.nanmax(image)).astype(np.float32)
+        site.derive(self.resized, pixels, self.image)
 
 
 def smoothed(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -32,6 +32,15 @@ def log(values: np.ndarray) -> np.ndarray:
 
 
 @kernel
+def exp(values: np.ndarray) -> np.ndarray:
+    """Of float64, of any shape."""
+    result = np.empty_like(values)
+    for at in np.ndindex(values.shape):
+        result[at] = math.exp(values[at])
+    return result
+
+
+@kernel
 def acos(values: np.ndarray) -> np.ndarray:
     """Of a vector of float64; NaN beyond [-1, 1]."""
     result = np.empty_like(values)

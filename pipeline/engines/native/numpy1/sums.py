@@ -1,4 +1,4 @@
-"""The float32 sums of NumPy 1, with which CellProfiler runs; thresholds and granularity inherit their last digits."""
+"""The sums of NumPy 1, with which CellProfiler runs; thresholds and granularity inherit their last digits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def pairwise_sum(values: np.ndarray, start: int, count: int) -> np.floating:
 
 @kernel
 def total(values: np.ndarray) -> np.floating:
-    """`np.sum` of a float32 vector in NumPy 1, whose reductions see 8192 values at a time (NumPy 2 sees them all)."""
+    """`np.sum` of a float32 or float64 vector in NumPy 1.
+
+    Its reductions see 8192 values at a time; those of NumPy 2 see them all.
+    """
     result = np.float32(0)
     for start in range(0, values.size, BUFFER):
         result += pairwise_sum(values, start, min(BUFFER, values.size - start))
@@ -50,20 +53,20 @@ def total(values: np.ndarray) -> np.floating:
 
 @kernel
 def mean(values: np.ndarray) -> np.floating:
-    """`np.mean` of a float32 vector in NumPy 1; NaN where it is empty."""
+    """`np.mean` of a float32 or float64 vector in NumPy 1; NaN where it is empty."""
     if values.size == 0:
-        return np.float32(np.nan)
-    return np.float32(total(values) / np.float64(values.size))
+        return values.dtype.type(np.nan)
+    return values.dtype.type(total(values) / np.float64(values.size))
 
 
 @kernel
-def variance(values: np.ndarray) -> np.floating:
-    """`np.var` of a float32 vector in NumPy 1."""
-    if values.size == 0:
-        return np.float32(np.nan)
+def variance(values: np.ndarray, unbiased: int = 0) -> np.floating:
+    """`np.var` of a float32 or float64 vector in NumPy 1, of `unbiased` degrees of freedom less than values."""
+    if values.size <= unbiased:
+        return values.dtype.type(np.nan)
     centre = mean(values)
     squares = np.empty_like(values)
     for k in range(values.size):
         difference = values[k] - centre
         squares[k] = difference * difference
-    return mean(squares)
+    return values.dtype.type(total(squares) / np.float64(values.size - unbiased))

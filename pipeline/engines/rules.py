@@ -1,0 +1,54 @@
+"""FlagImage by a file: rules or a classifier of CellProfiler Analyst, which a pipeline names and does not hold.
+
+Rules are given beside the pipeline (`engine.rules` of the config). A module whose file is not given is left out where
+it only marks sites; where it skips them, what is measured would be another choice of sites, and it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pipeline.engines.cppipe import Module, Pipeline
+from pipeline.errors import CppipeError
+
+_BY_FILE = ("Rules", "Classifier")
+
+
+def left_out(pipeline: Pipeline, rules: Mapping[str, str]) -> dict[str, str]:
+    """The FlagImage modules that need a file which is not among `rules` (name -> text), and why they are left out.
+
+    Raises `CppipeError` where such a module skips sites, and where no module reads a file of `rules`.
+    """
+    flags = [module for module in pipeline.enabled if module.name == "FlagImage"]
+    read = {name for module in flags for kind, name in _files(module) if kind == "Rules"}
+    if unknown := sorted(set(rules) - read):
+        raise CppipeError(
+            f"engine.rules: no FlagImage of the pipeline reads rules named {', '.join(unknown)}; "
+            f"the names in its modules are {', '.join(sorted(read)) or 'none'}."
+        )
+    reasons = {}
+    for module in flags:
+        lacking = [(kind, name) for kind, name in _files(module) if kind != "Rules" or name not in rules]
+        for kind, name in lacking[:1]:
+            if "Yes" in module.values("Skip image set if flagged?"):
+                raise CppipeError(f"Module {module} cannot be run: it skips sites by {_way_out(kind, name)}")
+            reasons[str(module)] = f"it flags by {_way_out(kind, name)} It skips no site, so only its flag is lacking."
+    return reasons
+
+
+def _way_out(kind: str, name: str) -> str:
+    if kind == "Classifier":
+        return f"a classifier ({name}), which is a program; only rules can be read. Disable it, or save rules instead."
+    return (
+        f"the rules file {name!r}, which is not given. Give it in the config: engine: {{rules: {{{name}: its path}}}}."
+    )
+
+
+def _files(module: Module) -> Iterator[tuple[str, str]]:
+    """The files by which a module flags, as (Rules or Classifier, name)."""
+    source = ""
+    for label, value in module.settings:
+        if label == "Flag is based on":
+            source = value
+        elif label.endswith("file name") and source in _BY_FILE:
+            yield source, value
