@@ -134,6 +134,7 @@ LIMITS: dict[str, dict[str, Limits]] = {
     "MeasureObjectIntensityDistribution": {
         "Number of bins": Limits(int, 4, 2),
         "Maximum radius": Limits(int, 100, 1),
+        "Maximum zernike moment": Limits(int, 9, 1, 20),
     },
     "MeasureObjectNeighbors": {"Neighbor distance": Limits(int, 5, 1)},
     "MeasureTexture": {

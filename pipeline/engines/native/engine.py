@@ -55,6 +55,7 @@ class NativeEngine:
     def __init__(self, text: str) -> None:
         self.left_out: dict[str, str] = {}
         notes: dict[str, list[str]] = {}
+        drawn: dict[str, set[str]] = {}
         compiled: list[tuple[str, Step | Drawing]] = []
         pipeline = cppipe.read(text)
         for module in pipeline.modules:
@@ -76,10 +77,11 @@ class NativeEngine:
                     )
                 compiled.append((str(module), step))
                 notes[str(module)] = settings.notes
+                drawn[str(module)] = settings.drawn
         self._steps = self._needed(compiled)
         self.notes = tuple(note for title, _ in self._steps for note in notes[title])
         self._done_with = last_uses([step for _, step in self._steps])
-        self.inputs = self._find_inputs()
+        self.inputs = self._find_inputs(drawn)
         loading.check(pipeline, self.inputs)
         self.features, self._image_features = self._declare_features()
         if not self.features and not self._image_features:
@@ -103,11 +105,18 @@ class NativeEngine:
             self.left_out[title] = f"nothing reads {', '.join(sorted(step.images_out))}"
         return needed
 
-    def _find_inputs(self) -> tuple[str, ...]:
+    def _find_inputs(self, drawn: Mapping[str, set[str]]) -> tuple[str, ...]:
+        """`drawn`: by module, the images that it would draw, and that are not made."""
+        not_made: dict[str, str] = {}
         needed: set[str] = set()
         images: set[str] = set()
         objects: set[str] = set()
         for title, step in self._steps:
+            for name in (set(step.images_in) - images) & not_made.keys():
+                raise CppipeError(
+                    f"Module {title} reads {name}, which module {not_made[name]} draws for the eye. The native engine "
+                    "cannot run this pipeline; `engine: {kind: cellprofiler}` can."
+                )
             needed |= set(step.images_in) - images
             for name in step.objects_in:
                 if name not in objects:
@@ -116,6 +125,7 @@ class NativeEngine:
                         "Only images can be given from outside; identify the objects in the pipeline."
                     )
             images |= set(step.images_out)
+            not_made |= dict.fromkeys(drawn[title], title)
             objects |= set(step.objects_out)
         return tuple(sorted(needed))
 

@@ -252,9 +252,14 @@ def neighbors(random: Random, wild: bool) -> Saved:
 
 
 def rings(random: Random, wild: bool) -> Saved:
+    either = ("Nuclei", "Cells", "Cytoplasm", "Rims")
     return "MeasureObjectIntensityDistribution", {
         "Select images to measure": "DNA, RNA",
-        "Select objects to measure": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+        "Calculate intensity Zernikes?": pick(random, "None", "Magnitudes only", "Magnitudes and phase"),
+        "Maximum zernike moment": pick(random, "0", "3", "9", "12", "21"),
+        "Select objects to measure": pick(random, *either),
+        "Object to use as center?": pick(random, "These objects", "Centers of other objects", "Edges of other objects"),
+        "Select objects to use as centers": pick(random, *either),
         "Scale the bins?": yes(random),
         "Number of bins": str(random.choice([-1, 0, 1, 2, 3, 6])),
         **numbers(random, "MeasureObjectIntensityDistribution", ("Maximum radius",), wild),
