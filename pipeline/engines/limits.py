@@ -99,6 +99,7 @@ _EPSILON = 2.220446049250313e-16
 LIMITS: dict[str, dict[str, Limits]] = {
     "CorrectIlluminationCalculate": {
         "Block size": Limits(int, 60, 1),
+        "Dilation radius": Limits(int, 1, 0),
         "Approximate object diameter": Limits(int, 10),
         "Smoothing filter size": Limits(int, 10),
     },

@@ -37,7 +37,7 @@ def illumination_functions(text: str, sites: Iterable[Mapping[str, np.ndarray]])
     means = [step for step in steps if is_of_all_sites(step)]
     if not means:
         raise CppipeError('No CorrectIlluminationCalculate of this pipeline works on "All: Across cycles".')
-    of_all = {step.function for step in means}
+    of_all = {name for step in means for name in step.images_out}
     after: list[Step] = []
     for step in steps:
         if step not in means and of_all & set(step.images_in):
@@ -57,7 +57,7 @@ def illumination_functions(text: str, sites: Iterable[Mapping[str, np.ndarray]])
         n_sites += 1
     plate = Workspace({})
     for mean in means:
-        plate.images[mean.function] = mean.finish(sums[mean.function] / np.float32(n_sites))
+        plate.images |= mean.finish(sums[mean.function] / np.float32(n_sites))
     for step in after:
         step.run(plate)
     return plate.images

@@ -131,7 +131,16 @@ def image_modules(random: Random, wild: bool) -> list[Saved]:
         "Select how the illumination function is calculated": pick(random, "Regular", "Background"),
         "Rescale the illumination function?": pick(random, "Yes", "No", "Median"),
         "Calculate function for each image individually, or based on all images?": "Each",
-        "Smoothing method": pick(random, "No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average"),
+        "Smoothing method": pick(
+            random,
+            *("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average", "Fit Polynomial", "Convex Hull"),
+        ),
+        "Dilate objects in the final averaged image?": pick(random, "Yes", "No", "No"),
+        "Dilation radius": pick(random, "1", "2", "-1"),
+        "Retain the averaged image?": yes(random),
+        "Name the averaged image": "Mean",
+        "Retain the dilated image?": yes(random),
+        "Name the dilated image": "Spread",
         "Method to calculate smoothing filter size": pick(random, "Manually", "Object size", "Automatic"),
         **numbers(
             random,

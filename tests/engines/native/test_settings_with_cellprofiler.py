@@ -220,9 +220,24 @@ def illumination() -> list[Saved]:
     modules: list[Saved] = []
     names = []
     for kind in ("Regular", "Background"):
-        for method in ("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average"):
+        for method in (
+            "No smoothing",
+            "Gaussian Filter",
+            "Median Filter",
+            "Smooth to Average",
+            "Fit Polynomial",
+            "Convex Hull",
+        ):
             for rescale in ("Yes", "No", "Median"):
                 function, corrected = f"Function{len(modules)}", f"Corrected{len(modules)}"
+                kept = {
+                    "Dilate objects in the final averaged image?": "Yes",
+                    "Dilation radius": "2",
+                    "Retain the averaged image?": "Yes",
+                    "Name the averaged image": f"Mean{len(modules)}",
+                    "Retain the dilated image?": "Yes",
+                    "Name the dilated image": f"Spread{len(modules)}",
+                }
                 calculate = {
                     "Select the input image": "RNA",
                     "Name the output image": function,
@@ -231,6 +246,7 @@ def illumination() -> list[Saved]:
                     "Rescale the illumination function?": rescale,
                     "Calculate function for each image individually, or based on all images?": "Each",
                     "Smoothing method": method,
+                    **(kept if rescale == "Median" else {}),
                 }
                 apply = {
                     "Select the input image": "RNA",
@@ -240,6 +256,7 @@ def illumination() -> list[Saved]:
                 }
                 modules += [("CorrectIlluminationCalculate", calculate), ("CorrectIlluminationApply", apply)]
                 names += [function, corrected]
+                names += [f"Mean{len(modules) - 2}", f"Spread{len(modules) - 2}"] if rescale == "Median" else []
     return measured_images(modules, names)
 
 
