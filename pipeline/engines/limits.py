@@ -99,6 +99,7 @@ _EPSILON = 2.220446049250313e-16
 LIMITS: dict[str, dict[str, Limits]] = {
     "CorrectIlluminationCalculate": {
         "Block size": Limits(int, 60, 1),
+        "Dilation radius": Limits(int, 1, 0),
         "Approximate object diameter": Limits(int, 10),
         "Smoothing filter size": Limits(int, 10),
     },
@@ -134,6 +135,7 @@ LIMITS: dict[str, dict[str, Limits]] = {
     "MeasureObjectIntensityDistribution": {
         "Number of bins": Limits(int, 4, 2),
         "Maximum radius": Limits(int, 100, 1),
+        "Maximum zernike moment": Limits(int, 9, 1, 20),
     },
     "MeasureObjectNeighbors": {"Neighbor distance": Limits(int, 5, 1)},
     "MeasureTexture": {

@@ -19,9 +19,10 @@ from skimage.transform import resize
 from pipeline.engines import cppipe, loading
 from pipeline.engines.native.engine import DRAWING, LEFT_OUT, as_pixels
 from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
-from pipeline.engines.native.registry import Settings, Step, compile_module
+from pipeline.engines.native.modules.flag_image import FlagImage
+from pipeline.engines.native.registry import OfLoadedImages, Settings, Step, compile_module
 from pipeline.engines.native.workspace import Workspace
-from pipeline.errors import CppipeError
+from pipeline.errors import CppipeError, ImageError, SiteFlagged
 from pipeline.illumination.sum import PartialSum, check_range
 
 #: of how CPJUMP1's steps are run: sums of another revision are not gone on with
@@ -29,13 +30,18 @@ REVISION = 1
 SHIPPED = Path(__file__).parents[1] / "screens/cpjump1/illumination.cppipe"
 #: in the shipped pipeline: the image that the steps begin with, the function that they end with
 SHIPPED_NAMES = ("OrigDNA", "UpsampledIllumDNA")
+SKIPS = "Skip image set if flagged?"
 
 
 @dataclass(frozen=True)
 class Method:
-    """How one function is made. `images`: that a site must have for it; `made`: the pipeline's name of the function."""
+    """How one function is made. `images`: that a site must have for it; `made`: the pipeline's name of the function.
+
+    `judging`: steps that decide whether a site counts at all.
+    """
 
     images: tuple[str, ...]
+    judging: tuple[Step, ...]
     before: tuple[Step, ...]
     mean: CalculateIllumination
     after: tuple[Step, ...]
@@ -44,13 +50,17 @@ class Method:
     def of_site(self, images: Mapping[str, np.ndarray]) -> PartialSum:
         """What one site adds. `images`: uint8, uint16, or floats of 0 to 1, (y, x).
 
-        Raises `ImageError` where an image, or what is to be averaged, is not in 0 to 1.
+        Raises `ImageError` where an image, or what is to be averaged, is not in 0 to 1, and where the pipeline says
+        that the site is to be skipped.
         """
         site = Workspace({name: as_pixels(images[name]) for name in self.images})
         for image in site.images.values():
             check_range(image)
-        for step in self.before:
-            step.run(site)
+        try:
+            for step in (*self.judging, *self.before):
+                step.run(site)
+        except SiteFlagged:
+            raise ImageError("is of a site that the illumination pipeline skips (FlagImage)") from None
         return PartialSum.of(self.mean.to_average(site.images[self.mean.image]))
 
     def finish(self, partial: PartialSum, shape: tuple[int, int]) -> np.ndarray:
@@ -59,7 +69,7 @@ class Method:
         A channel that is black all over the plate has no function; it gets ones, which change nothing. CellProfiler's
         last Resize, by a factor, can miss the images' shape by a pixel; here it is always met.
         """
-        plate = Workspace({self.mean.function: self.mean.finish(partial.mean())})
+        plate = Workspace(self.mean.finish(partial.mean()))
         for step in self.after:
             step.run(plate)
         function = plate.images[self.made]
@@ -83,9 +93,9 @@ def methods(text: str | None, functions: tuple[tuple[str, str], ...]) -> dict[st
     if text is None:
         return {function: _shipped(image) for function, image in functions}
     modules = cppipe.read(text).enabled
-    _refuse_skipping(modules)
     saved = dict(_saved_images(modules))
     steps, refused = _compiled(modules)
+    judging = _judging(modules, steps, [image for _, image in functions])
     made = {name for step in steps for name in step.images_out}
     found = {}
     for function, _ in functions:
@@ -97,7 +107,7 @@ def methods(text: str | None, functions: tuple[tuple[str, str], ...]) -> dict[st
                 f"The illumination pipeline makes no {function}, which the analysis pipeline asks for. It makes "
                 f"{', '.join(sorted(made)) or 'no images'}, and saves {', '.join(saved) or 'none'}."
             )
-        found[function] = _method(name, steps)
+        found[function] = _method(name, steps, judging)
         strange = set(found[function].images) - {image for _, image in functions}
         if strange and refused:  # what makes it could not be read
             raise refused[0]
@@ -153,7 +163,7 @@ def _noted(module: cppipe.Module) -> list[str]:
     return settings.notes
 
 
-def _method(made: str, steps: list[Step]) -> Method:
+def _method(made: str, steps: list[Step], judging: tuple[Step, ...] = ()) -> Method:
     """The steps on the way to an image, from its last one backwards."""
     way: list[Step] = []
     wanted = {made}
@@ -169,12 +179,32 @@ def _method(made: str, steps: list[Step]) -> Method:
         )
     place = [step is means[0] for step in way].index(True)
     before, after = tuple(way[:place]), tuple(way[place + 1 :])
-    of_plate = {means[0].function}
+    of_plate = set(means[0].images_out)
     for step in after:
         if missing := set(step.images_in) - of_plate:
             raise CppipeError(f"{made} is made from a mean over all sites and from {min(missing)} of single sites")
         of_plate |= set(step.images_out)
-    return Method(tuple(sorted(wanted)), before, means[0], after, made)
+    judged = {name for step in judging for name in step.images_in} - {
+        name for step in judging for name in step.images_out
+    }
+    return Method(tuple(sorted(wanted | judged)), judging, before, means[0], after, made)
+
+
+def _judging(modules: Iterable[cppipe.Module], steps: list[Step], images: list[str]) -> tuple[Step, ...]:
+    """All that comes before the last FlagImage that skips sites, and it; `images`: those that are loaded."""
+    if not any(module.name == "FlagImage" and "Yes" in module.values(SKIPS) for module in modules):
+        return ()
+    skipping = [k for k, step in enumerate(steps) if isinstance(step, FlagImage) and any(f.skips for f in step.flags)]
+    first = steps[: skipping[-1] + 1] if skipping else []
+    first = [step.of_loaded(images) if isinstance(step, OfLoadedImages) else step for step in first]
+    read = {one for step in first if isinstance(step, FlagImage) for one in step.measurements_in}
+    made = {(name, feature) for step in first for name, features in step.features().items() for feature in features}
+    if not first or read - made or any(_is_of_all_sites(step) for step in first):
+        raise CppipeError(
+            "The illumination pipeline skips sites (FlagImage), and what decides this is not supported here, or comes "
+            f'after the mean over all sites. Set "{SKIPS}" to No, or publish the functions (`illumination: gallery`).'
+        )
+    return tuple(first)
 
 
 def _is_of_all_sites(step: Any) -> TypeGuard[CalculateIllumination]:
@@ -187,13 +217,3 @@ def _saved_images(modules: Iterable[cppipe.Module]) -> Iterable[tuple[str, str]]
         if module.name == "SaveImages" and module.value("Select method for constructing file names") == "Single name":
             name = re.sub(r"\\g<[^>]*>", "", module.value("Enter single file name"))
             yield PurePath(name).stem, module.value("Select the image to save")
-
-
-def _refuse_skipping(modules: Iterable[cppipe.Module]) -> None:
-    for module in modules:
-        if module.name == "FlagImage" and "Yes" in module.values("Skip image set if flagged?"):
-            raise CppipeError(
-                f"Module {module} of the illumination pipeline skips sites, which is not done here: its functions are "
-                'of all sites. Set "Skip image set if flagged?" to No, or publish the functions (`illumination: '
-                "gallery`)."
-            )

@@ -16,6 +16,7 @@ from pipeline.errors import CppipeError, ImageError
 from pipeline.illumination import PartialSum, methods, notes
 from pipeline.illumination.method import SHIPPED, Method
 from pipeline.illumination.sum import MOST_SITES, UNITS
+from tests.engines.cppipes import write
 from tests.engines.native.sites import _reference_images
 
 CPJUMP1 = {"Mito": 1, "AGP": 2, "RNA": 3, "ER": 4, "DNA": 5, "HighZBF": 6, "LowZBF": 7, "Brightfield": 8}
@@ -33,6 +34,10 @@ def of_site(image: np.ndarray) -> PartialSum:
 
 def small(image: np.ndarray) -> np.ndarray:
     return of_site(image).mean()
+
+
+def of_small(partial: PartialSum) -> np.ndarray:
+    return USUAL.mean.finish(partial.mean())[USUAL.mean.function]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def reference_sum(shared_data):
 def test_the_small_function_is_cellprofilers_but_for_single_16_bit_steps(shared_data, reference_sum, channel):
     theirs = np.load(shared_data / "reference" / "illumination_small.npz")[f"small_Illum{channel}"]
     partial = reference_sum(channel)
-    ours = USUAL.mean.finish(partial.mean())
+    ours = of_small(partial)
     assert ours.dtype == np.float32
     assert np.count_nonzero(ours != theirs) == STEPS_APART[channel]
     # One step of the 16-bit median, in units of the function: its minimum, 1, stands for `lowest` steps.
@@ -132,7 +137,7 @@ def test_a_function_has_the_shape_of_its_images(shape):
 def test_smoothing_is_median_then_robust_minimum_as_a_plain_loop_has_it(height, width, seed, dark):
     mean = np.random.default_rng(seed).integers(0, 9 if dark else 65536, (height, width)) / 65535
     total = np.rint(mean * UNITS).astype(np.int64) * 3
-    np.testing.assert_array_equal(USUAL.mean.finish(PartialSum(total, 3).mean()), plain(total, 3))
+    np.testing.assert_array_equal(of_small(PartialSum(total, 3)), plain(total, 3))
 
 
 def plain(total: np.ndarray, count: int) -> np.ndarray:
@@ -259,5 +264,42 @@ def test_the_illumination_pipeline_gives_cellprofilers_functions(shared_data):
         for channel, apart in STEPS_APART.items():
             method = made[f"Illum{channel}"]
             partial = reduce(add, [method.of_site(site) for site in sites])
-            ours = method.mean.finish(partial.mean())
+            ours = method.mean.finish(partial.mean())[method.mean.function]
             assert np.count_nonzero(ours != theirs[f"small_Illum{channel}"]) == apart
+
+
+SKIPPING = (
+    ("MeasureImageIntensity", {"Select images to measure": "Orig"}),
+    (
+        "FlagImage",
+        {
+            "Which measurement?": "Intensity_MeanIntensity_Orig",
+            "Flag images based on high values?": "Yes",
+            "Maximum value": "0.6",
+            "Skip image set if flagged?": "Yes",
+        },
+    ),
+)
+MEAN = (
+    "CorrectIlluminationCalculate",
+    {
+        "Select the input image": "Orig",
+        "Name the output image": "Illum",
+        "Calculate function for each image individually, or based on all images?": "All: Across cycles",
+    },
+)
+
+
+def test_a_site_that_the_illumination_pipeline_skips_does_not_count():
+    dim, bright = np.full((20, 30), 20_000, np.uint16), np.full((20, 30), 50_000, np.uint16)
+    method = read({"Illum": "Orig"}, write(*SKIPPING, MEAN))["Illum"]
+    assert method.of_site({"Orig": dim}).count == 1
+    with pytest.raises(ImageError, match="of a site that the illumination pipeline skips"):
+        method.of_site({"Orig": bright})
+    without = read({"Illum": "Orig"}, write(MEAN))["Illum"]
+    assert without.of_site({"Orig": bright}).count == 1
+
+
+def test_sites_that_are_skipped_after_their_mean_are_refused():
+    with pytest.raises(CppipeError, match=r"skips sites .*comes after the mean"):
+        read({"Illum": "Orig"}, write(MEAN, *SKIPPING))

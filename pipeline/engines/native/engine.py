@@ -62,6 +62,7 @@ class NativeEngine:
     def __init__(self, text: str, rules: Mapping[str, str] = MappingProxyType({})) -> None:
         self.left_out: dict[str, str] = {}
         notes: dict[str, list[str]] = {}
+        drawn: dict[str, set[str]] = {}
         compiled: list[tuple[str, Step | Drawing]] = []
         pipeline = cppipe.read(text)
         without_rules = flag_rules.left_out(pipeline, rules)
@@ -86,10 +87,11 @@ class NativeEngine:
                     )
                 compiled.append((str(module), step))
                 notes[str(module)] = settings.notes
+                drawn[str(module)] = settings.drawn
         self._steps = self._needed(compiled)
         without = (f"Module {title} is left out: {why}" for title, why in without_rules.items())
         self.notes = (*pipeline.notes, *without, *(note for title, _ in self._steps for note in notes[title]))
-        self.inputs = self._find_inputs(pipeline)
+        self.inputs = self._find_inputs(pipeline, drawn)
         self._check_masks()
         self._done_with = last_uses([step for _, step in self._steps])
         loading.check(pipeline, self.inputs)
@@ -115,9 +117,9 @@ class NativeEngine:
             self.left_out[title] = f"nothing reads {', '.join(sorted(step.images_out))}"
         return needed
 
-    def _find_inputs(self, pipeline: cppipe.Pipeline) -> tuple[str, ...]:
+    def _find_inputs(self, pipeline: cppipe.Pipeline, drawn: Mapping[str, set[str]]) -> tuple[str, ...]:
         """The images to give. Steps that measure all of them are told which they are."""
-        inputs = self._images_to_give()
+        inputs = self._images_to_give(drawn)
         for k, (title, step) in enumerate(self._steps):
             if isinstance(step, OfLoadedImages):
                 # With LoadData only its table knows all, and it is what is read elsewhere.
@@ -145,12 +147,19 @@ class NativeEngine:
             else:
                 masked -= set(step.images_out)
 
-    def _images_to_give(self) -> list[str]:
+    def _images_to_give(self, drawn: Mapping[str, set[str]]) -> list[str]:
+        """`drawn`: by module, the images that it would draw, and that are not made."""
+        not_made: dict[str, str] = {}
         needed: set[str] = set()
         images: set[str] = set()
         objects: set[str] = set()
         measured: set[tuple[str, str]] = set()
         for title, step in self._steps:
+            for name in (set(step.images_in) - images) & not_made.keys():
+                raise CppipeError(
+                    f"Module {title} reads {name}, which module {not_made[name]} draws for the eye. The native engine "
+                    "cannot run this pipeline; `engine: {kind: cellprofiler}` can."
+                )
             needed |= set(step.images_in) - images
             for object_set, feature in step.measurements_in if isinstance(step, ReadsMeasurements) else ():
                 if (object_set, feature) not in measured:
@@ -166,6 +175,7 @@ class NativeEngine:
                         "Only images can be given from outside; identify the objects in the pipeline."
                     )
             images |= set(step.images_out)
+            not_made |= dict.fromkeys(drawn[title], title)
             objects |= set(step.objects_out)
         return sorted(needed)
 

@@ -72,6 +72,8 @@ class Settings:
         self.module, self.number, self.revision = module, number, revision
         self.pairs = tuple(pairs)
         self.notes: list[str] = []
+        #: images that the module draws for the eye beside what it measures; they are not made
+        self.drawn: set[str] = set()
         #: name of a number -> CellProfiler's limits of it
         self.limits: Mapping[str, Limits] = LIMITS.get(module, {})
 

@@ -8,9 +8,11 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from centrosome import cpmorphology
 
 from pipeline.engines.native.compiled import kernel, prefetch
 from pipeline.engines.native.kernels import labels
+from pipeline.engines.native.kernels.circles import enclosing_circles
 
 #: labelled pixels that are looked at together, about: their values in eight images stay in the innermost caches
 BLOCK = 16384
@@ -55,14 +57,6 @@ class Objects:
         """Where a label image is not given it is the one before it, as in CellProfiler."""
         unedited = segmented if unedited is None else unedited
         return cls(segmented, unedited, unedited if small_removed is None else small_removed)
-
-    def renumbered(self, segmented: np.ndarray) -> Objects:
-        """Some of these objects with other numbers, which have what was discarded in common with them."""
-        return Objects(
-            segmented,
-            segmented if self.unedited is self.segmented else self.unedited,
-            segmented if self.small_removed is self.segmented else self.small_removed,
-        )
 
     @cached_property
     def count(self) -> int:
@@ -132,6 +126,22 @@ class Objects:
     def boxes(self) -> np.ndarray:
         """int64 (count, 4): first row, first column, end row, end column; zeros where an object has no pixel."""
         return bounding_boxes(self.pixels, self.starts, self.segmented.shape[1])
+
+    @cached_property
+    def hulls(self) -> tuple[np.ndarray, np.ndarray]:
+        """(label, row, column) of the corners of each object's convex hull, object after object; corners of each."""
+        if self.count == 0:
+            return np.empty((0, 3), np.int64), np.empty(0, np.int64)
+        outline = np.argwhere(labels.outline(self.segmented))
+        owners = self.segmented[outline[:, 0], outline[:, 1]]
+        points = np.column_stack([outline, owners])
+        return cpmorphology.convex_hull_ijv(points, np.arange(1, self.count + 1))
+
+    @cached_property
+    def circles(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `enclosing_circles`: centres (count, 2) and radii (count) of the smallest circles around the objects."""
+        hull, counts = self.hulls
+        return enclosing_circles(hull[:, 1:].astype(np.int64), counts.astype(np.int64))
 
     def moved_up(self, values: np.ndarray, fill: float = np.nan) -> np.ndarray:
         """Values of objects (objects, ...) where CellProfiler has them if it measures the labels that have pixels and

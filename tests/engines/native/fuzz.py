@@ -131,7 +131,16 @@ def image_modules(random: Random, wild: bool) -> list[Saved]:
         "Select how the illumination function is calculated": pick(random, "Regular", "Background"),
         "Rescale the illumination function?": pick(random, "Yes", "No", "Median"),
         "Calculate function for each image individually, or based on all images?": "Each",
-        "Smoothing method": pick(random, "No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average"),
+        "Smoothing method": pick(
+            random,
+            *("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average", "Fit Polynomial", "Convex Hull"),
+        ),
+        "Dilate objects in the final averaged image?": pick(random, "Yes", "No", "No"),
+        "Dilation radius": pick(random, "1", "2", "-1"),
+        "Retain the averaged image?": yes(random),
+        "Name the averaged image": "Mean",
+        "Retain the dilated image?": yes(random),
+        "Name the dilated image": "Spread",
         "Method to calculate smoothing filter size": pick(random, "Manually", "Object size", "Automatic"),
         **numbers(
             random,
@@ -252,9 +261,14 @@ def neighbors(random: Random, wild: bool) -> Saved:
 
 
 def rings(random: Random, wild: bool) -> Saved:
+    either = ("Nuclei", "Cells", "Cytoplasm", "Rims")
     return "MeasureObjectIntensityDistribution", {
         "Select images to measure": "DNA, RNA",
-        "Select objects to measure": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+        "Calculate intensity Zernikes?": pick(random, "None", "Magnitudes only", "Magnitudes and phase"),
+        "Maximum zernike moment": pick(random, "0", "3", "9", "12", "21"),
+        "Select objects to measure": pick(random, *either),
+        "Object to use as center?": pick(random, "These objects", "Centers of other objects", "Edges of other objects"),
+        "Select objects to use as centers": pick(random, *either),
         "Scale the bins?": yes(random),
         "Number of bins": str(random.choice([-1, 0, 1, 2, 3, 6])),
         **numbers(random, "MeasureObjectIntensityDistribution", ("Maximum radius",), wild),

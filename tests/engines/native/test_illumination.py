@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import centrosome.smooth
 import numpy as np
 import pytest
+import scipy.ndimage
 import skimage.filters
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.kernels import smoothing
+from pipeline.engines.native.kernels import smoothing, surfaces
 from pipeline.engines.native.modules.correct_illumination_apply import correct
 from pipeline.engines.native.modules.correct_illumination_calculate import (
     block_minima,
@@ -79,3 +81,37 @@ def test_dividing_and_subtracting_by_hand(divide, expected):
     assert correct(image, function, divide, True, True).tolist() == np.minimum(expected, 1).tolist()
     if divide:
         assert correct(image, function, divide, False, False).tolist() == [[0.5, 2.0, np.inf]]
+
+
+@given(st.data())
+def test_a_polynomial_is_the_one_that_lstsq_fits_to_the_pixels_above_zero(data):
+    image = data.draw(images(data.draw(shapes(1, 25))))
+    lit = image > 0
+    y, x = np.nonzero(lit)
+    columns = np.stack([y, x, y * y, x * x, y * x, np.ones_like(x)], axis=1) / 25.0
+    singular = np.linalg.svd(columns, compute_uv=False) if y.size else np.zeros(1)
+    assume(singular[-1] > 1e-3 * singular[0] or y.size in (0, image.size))
+
+    found = surfaces.quadratic(image)
+
+    expected = centrosome.smooth.fit_polynomial(image, np.ones_like(lit))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_pixels_that_leave_a_polynomial_open_are_an_error():
+    image = np.zeros((30, 30), np.float32)
+    image[10:12, 10:12] = 0.5
+
+    with pytest.raises(ValueError, match="many polynomials fit the 4 pixels above zero"):
+        surfaces.quadratic(image)
+
+
+@given(st.data(), st.integers(1, 3))
+def test_a_dilated_image_is_centrosomes(data, radius):
+    image = data.draw(images(data.draw(shapes(2, 20))))
+    weights = centrosome.smooth.circular_gaussian_kernel(radius, radius * 3)
+
+    expected = centrosome.smooth.smooth_with_function_and_mask(
+        image, lambda pixels: scipy.ndimage.convolve(pixels, weights, mode="constant"), np.ones(image.shape, bool)
+    )
+    np.testing.assert_allclose(surfaces.dilated(image, radius), expected, rtol=1e-6, atol=1e-9)

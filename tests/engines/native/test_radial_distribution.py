@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from centrosome.propagate import propagate
+from centrosome.zernike import construct_zernike_polynomials, get_zernike_indexes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.native.kernels import labels
+from pipeline.engines.native.kernels import labels, zernike
 from pipeline.engines.native.modules.measure_object_intensity_distribution import (
     WEDGES,
     Geometry,
@@ -146,12 +147,12 @@ def test_rings_and_wedges_of_a_square_by_hand():
     assert (sectors[:, 2] % WEDGES).tolist() == [4, 4, 0, 5, 5]  # above and below it
 
 
-def test_other_centres_are_refused_by_name():
-    with pytest.raises(CppipeError, match=r"Centers of other objects.*engine: {kind: cellprofiler}"):
+def test_unknown_centres_are_refused_by_name():
+    with pytest.raises(CppipeError, match=r"Somewhere.*engine: {kind: cellprofiler}"):
         step(
             "MeasureObjectIntensityDistribution",
             6,
-            SETTINGS.format(images="DNA", centre="Centers of other objects"),
+            SETTINGS.format(images="DNA", centre="Somewhere"),
         )
 
 
@@ -164,3 +165,67 @@ def test_real_sites_have_cellprofilers_values(shared_data, run):
     step("MeasureObjectIntensityDistribution", 6, SETTINGS.format(images=names, centre="These objects")).run(workspace)
 
     assert_same_as_cellprofiler(workspace, site.measured, "RadialDistribution_")
+
+
+@given(st.data(), st.integers(0, 12))
+def test_zernike_moments_of_brightness_are_sums_over_centrosomes_polynomials(data, degree):
+    segmented = data.draw(label_images(data.draw(shapes(3, 20))))
+    objects = Objects.of(segmented)
+    image = data.draw(images(segmented.shape))
+    centres, radii = objects.circles
+    nm, factors = zernike.radial_factors(degree)
+    indexes = get_zernike_indexes(degree + 1)
+    assert [tuple(pair) for pair in indexes] == zernike.indices(degree)
+
+    found = zernike.weighted_sums(
+        objects.values(image)[None], *objects.places, objects.starts, centres, radii, nm, factors
+    )[0]
+
+    for k in range(objects.count):
+        rows, columns = np.nonzero(segmented == k + 1)
+        if radii[k] == 0:  # one pixel, and none
+            assert np.isnan(found[k]).any() or rows.size == 0
+            continue
+        y, x = (rows - centres[k, 0]) / radii[k], (columns - centres[k, 1]) / radii[k]
+        terms = construct_zernike_polynomials(x, y, indexes)
+        expected = (terms * image[rows, columns][:, None].astype(np.float64)).sum(axis=0)
+        np.testing.assert_allclose(found[k, :, 0] + 1j * found[k, :, 1], expected, rtol=1e-9, atol=1e-9)
+
+
+@given(st.data(), st.booleans())
+def test_around_other_objects_ways_lead_to_the_nearest_of_them_or_straight_to_one(data, from_edges):
+    shape = data.draw(shapes(3, 12))
+    segmented, others = data.draw(label_images(shape)), data.draw(label_images(shape))
+    if others.max(initial=0) == 0:
+        others[0, 0] = 1
+    objects, centres = Objects.of(segmented), Objects.of(others)
+
+    found = Geometry.around(objects, centres, from_edges=from_edges)
+
+    seeds = others if from_edges else np.zeros_like(others)
+    middles = {}
+    for k in np.unique(others[others > 0]):
+        middles[int(k)] = tuple(int(axis.mean() + 0.5) for axis in np.nonzero(others == k))
+        if not from_edges:
+            seeds[middles[int(k)]] = k
+    nearest, away = propagate(np.zeros(shape), seeds, segmented > 0, 1.0)
+    for at, pixel in enumerate(objects.pixels):
+        y, x = divmod(int(pixel), shape[1])
+        if from_edges and seeds[y, x]:
+            assert found.to_centre[at] == -1
+            continue
+        owner, distance = int(nearest[y, x]), away[y, x]
+        if owner == 0:
+            own = [axis.mean() for axis in np.nonzero(segmented == segmented[y, x])]
+            owner = min(middles, key=lambda k: ((own[0] - middles[k][0]) ** 2 + (own[1] - middles[k][1]) ** 2, k))
+            distance = np.hypot(y - middles[owner][0], x - middles[owner][1])
+        assert found.to_centre[at] == pytest.approx(distance)
+        down, right = y - middles[owner][0], x - middles[owner][1]
+        assert found.wedges[at] == (down > 0) + 2 * (right > 0) + 4 * (abs(down) > abs(right))
+
+
+def test_sites_without_any_centre_are_an_error_that_says_so():
+    objects = Objects.of(np.ones((4, 4), np.int32))
+
+    with pytest.raises(ValueError, match="no objects whose centers"):
+        Geometry.around(objects, Objects.of(np.zeros((4, 4), np.int32)), from_edges=False)

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.engines import open_engine
 from pipeline.engines.parity import compare, is_equal
+from pipeline.errors import CppipeError
 from tests.engines import cppipes
 from tests.engines.cppipes import CELLS, NUCLEI, Saved
 
@@ -165,6 +166,35 @@ def dropped_at_the_border() -> list[Saved]:
     return [*modules, ("MeasureObjectNeighbors", near), ("MeasureObjectIntensity", measured)]
 
 
+def distributions() -> list[Saved]:
+    """Brightness of cells and of their rims, round every kind of centre; moments; images drawn that nothing reads."""
+    cytoplasm = {
+        "Select the larger identified objects": "Cells",
+        "Select the smaller identified objects": "Nuclei",
+        "Name the tertiary objects to be identified": "Cytoplasm",
+    }
+    modules: list[Saved] = [NUCLEI, CELLS, ("IdentifyTertiaryObjects", cytoplasm)]
+    for objects, centres, choice, zernikes in (
+        ("Cells", "Nuclei", "Centers of other objects", "Magnitudes and phase"),
+        ("Cytoplasm", "Nuclei", "Edges of other objects", "Magnitudes only"),
+        ("Nuclei", "Cytoplasm", "Centers of other objects", "Magnitudes and phase"),
+    ):
+        measured: dict[str, str | list[str]] = {
+            "Select images to measure": "DNA, RNA",
+            "Calculate intensity Zernikes?": zernikes,
+            "Select objects to measure": objects,
+            "Object to use as center?": choice,
+            "Select objects to use as centers": centres,
+        }
+        modules.append(("MeasureObjectIntensityDistribution", measured))
+    near = {
+        "Select objects to measure": "Cells",
+        "Select neighboring objects to measure": "Cells",
+        "Retain the image of objects colored by numbers of neighbors?": "Yes",
+    }
+    return [*modules, ("MeasureObjectNeighbors", near)]
+
+
 def measured_images(modules: list[Saved], names: list[str]) -> list[Saved]:
     measured = {"Select images to measure": ", ".join(names), "Select objects to measure": "Nuclei"}
     return [NUCLEI, *modules, ("MeasureObjectIntensity", measured)]
@@ -190,9 +220,24 @@ def illumination() -> list[Saved]:
     modules: list[Saved] = []
     names = []
     for kind in ("Regular", "Background"):
-        for method in ("No smoothing", "Gaussian Filter", "Median Filter", "Smooth to Average"):
+        for method in (
+            "No smoothing",
+            "Gaussian Filter",
+            "Median Filter",
+            "Smooth to Average",
+            "Fit Polynomial",
+            "Convex Hull",
+        ):
             for rescale in ("Yes", "No", "Median"):
                 function, corrected = f"Function{len(modules)}", f"Corrected{len(modules)}"
+                kept = {
+                    "Dilate objects in the final averaged image?": "Yes",
+                    "Dilation radius": "2",
+                    "Retain the averaged image?": "Yes",
+                    "Name the averaged image": f"Mean{len(modules)}",
+                    "Retain the dilated image?": "Yes",
+                    "Name the dilated image": f"Spread{len(modules)}",
+                }
                 calculate = {
                     "Select the input image": "RNA",
                     "Name the output image": function,
@@ -201,6 +246,7 @@ def illumination() -> list[Saved]:
                     "Rescale the illumination function?": rescale,
                     "Calculate function for each image individually, or based on all images?": "Each",
                     "Smoothing method": method,
+                    **(kept if rescale == "Median" else {}),
                 }
                 apply = {
                     "Select the input image": "RNA",
@@ -210,6 +256,7 @@ def illumination() -> list[Saved]:
                 }
                 modules += [("CorrectIlluminationCalculate", calculate), ("CorrectIlluminationApply", apply)]
                 names += [function, corrected]
+                names += [f"Mean{len(modules) - 2}", f"Spread{len(modules) - 2}"] if rescale == "Median" else []
     return measured_images(modules, names)
 
 
@@ -248,7 +295,9 @@ def resizing() -> list[Saved]:
     return modules
 
 
-@pytest.mark.parametrize("pipeline", [primary, secondary, dropped_at_the_border, arithmetic, illumination, resizing])
+@pytest.mark.parametrize(
+    "pipeline", [primary, secondary, dropped_at_the_border, distributions, arithmetic, illumination, resizing]
+)
 def test_settings_are_honoured_as_cellprofiler_honours_them(pipeline):
     text = cppipes.write(*pipeline())
     images = cppipes.images(3)
@@ -261,6 +310,20 @@ def test_settings_are_honoured_as_cellprofiler_honours_them(pipeline):
     unequal = comparison[comparison[["unequal_values", "missing", "unexpected"]].any(axis=1)]
     assert is_equal(comparison), unequal.T.to_string()
     assert comparison["values"].sum() > 100
+
+
+def test_an_image_that_is_drawn_for_the_eye_is_not_made_for_a_later_module():
+    near = {
+        "Select objects to measure": "Nuclei",
+        "Select neighboring objects to measure": "Nuclei",
+        "Retain the image of objects colored by numbers of neighbors?": "Yes",
+        "Name the output image": ["Drawn"],
+    }
+    measured = {"Select images to measure": "Drawn", "Select objects to measure": "Nuclei"}
+    text = cppipes.write(NUCLEI, ("MeasureObjectNeighbors", near), ("MeasureObjectIntensity", measured))
+
+    with pytest.raises(CppipeError, match=r"3 MeasureObjectIntensity reads Drawn, which module 2 .* draws for the eye"):
+        open_engine("native", text)
 
 
 def dust(kind: str) -> np.ndarray:

@@ -227,7 +227,7 @@ def descend(first, second, x_order, y_order, slope, offset, begin, step, is_fast
         _add(everything, first[i] - x_centre, second[i] - y_centre, 1.0)
     passes = np.zeros((n, 2), np.bool_)
     x_at = y_at = n  # what comes from here on in its order passes
-    at, r, counted = begin, np.nan, -1.0
+    at, r, counted = begin, float(np.nan), -1.0
     while at > first[x_order[n - 1]] and slope * at + offset > second[y_order[n - 1]]:
         at -= step
     threshold = begin
@@ -297,8 +297,8 @@ def object_sums(values, starts, pairs, limits):
             x_all = y_all = x_both = y_both = 0.0
             for at in range(starts[k], starts[k + 1]):
                 x, y = first[at], second[at]
-                x_all += x if x >= x_limit else np.float32(0)
-                y_all += y if y >= y_limit else np.float32(0)
+                x_all += np.float64(x) if x >= x_limit else 0.0
+                y_all += np.float64(y) if y >= y_limit else 0.0
                 if x > x_limit and y > y_limit:
                     has_both[p] = True
                     x_both += x

@@ -1,4 +1,4 @@
-"""Zernike moments of objects' shapes, from the moments of their pixels."""
+"""Zernike moments: of objects' shapes, from the moments of their pixels; and of brightness within them."""
 
 from __future__ import annotations
 
@@ -85,3 +85,71 @@ def flush(row, y, sums, degree):
             sums[a, b] += term
             term *= y
         row[a] = 0.0
+
+
+def radial_factors(degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 (indices, 2): n and m; float64 (indices, degree // 2 + 1): factors of R_nm, the highest power's first."""
+    factorials = np.cumprod(np.append(1.0, np.arange(1, degree + 1)))
+    nm = np.array(indices(degree))
+    factors = np.zeros((len(nm), degree // 2 + 1))
+    for row, (n, m) in zip(factors, nm, strict=True):
+        for k in range((n - m) // 2 + 1):
+            below = factorials[k] * factorials[(n + m) // 2 - k] * factorials[(n - m) // 2 - k]
+            row[k] = (-1) ** k * factorials[n - k] / below
+    return nm, factors
+
+
+@kernel
+def weighted_sums(values, rows, columns, starts, centres, radii, nm, factors):
+    """Sums of brightness times V_nm over each object's pixels: float64 (images, objects, indices, real or imaginary).
+
+    `values`: float32 (images, pixels), object after object; `rows`, `columns`: of each pixel. `nm`, `factors`: of
+    `radial_factors`. Term by term and pixel by pixel as in CellProfiler: where an object is symmetric the phase is that
+    of what rounding leaves of zero.
+    """
+    n_images, n_objects, n_indices = len(values), starts.size - 1, len(nm)
+    sums = np.zeros((n_images, n_objects, n_indices, 2))
+    powers = np.zeros((nm[:, 1].max() + 1, 2))
+    terms = np.zeros((n_indices, 2))
+    for k in range(n_objects):
+        for at in range(starts[k], starts[k + 1]):
+            y, x = (rows[at] - centres[k, 0]) / radii[k], (columns[at] - centres[k, 1]) / radii[k]
+            square = x * x + y * y
+            raise_to(powers, y, x)
+            for i in range(n_indices):
+                n, m = nm[i]
+                radial = 0.0
+                for step in range((n - m) // 2 + 1):
+                    radial = radial * square + factors[i, step]
+                if square > 1:
+                    radial = 0.0
+                terms[i, 0] = radial * powers[m, 0] if m > 0 else radial
+                terms[i, 1] = radial * powers[m, 1] if m > 0 else 0.0
+            for c in range(n_images):
+                value = np.float64(values[c, at])
+                for i in range(n_indices):
+                    sums[c, k, i, 0] += value * terms[i, 0]
+                    sums[c, k, i, 1] += value * terms[i, 1]
+    return sums
+
+
+@kernel
+def raise_to(powers, real, imaginary) -> None:
+    """Write the powers of a complex number, from the first on, by squaring."""
+    for m in range(1, len(powers)):
+        power_real, power_imaginary = real, imaginary
+        found_real, found_imaginary, left = 1.0, 0.0, m
+        while True:
+            if left & 1:
+                found_real, found_imaginary = (
+                    found_real * power_real - found_imaginary * power_imaginary,
+                    found_real * power_imaginary + found_imaginary * power_real,
+                )
+            left >>= 1
+            if left == 0:
+                break
+            power_real, power_imaginary = (
+                power_real * power_real - power_imaginary * power_imaginary,
+                power_real * power_imaginary + power_imaginary * power_real,
+            )
+        powers[m, 0], powers[m, 1] = found_real, found_imaginary

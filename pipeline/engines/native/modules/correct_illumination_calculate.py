@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.kernels import smoothing
+from pipeline.engines.native.kernels import smoothing, surfaces
 from pipeline.engines.native.numpy1 import sums
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
@@ -19,25 +19,24 @@ REVISIONS = frozenset({2})
 ROBUST_FACTOR = 0.02
 
 EACH, ACROSS = "Each", "All: Across cycles"
-GAUSSIAN, MEDIAN = "Gaussian Filter", "Median Filter"
+GAUSSIAN, MEDIAN, POLYNOMIAL = "Gaussian Filter", "Median Filter", "Fit Polynomial"
+METHODS = ("No smoothing", GAUSSIAN, MEDIAN, POLYNOMIAL, "Smooth to Average", "Convex Hull")
+DIAMETER, OLD_DIAMETER = "Approximate object diameter", "Approximate object size"
 
 
 def compile(settings: Settings) -> CalculateIllumination:
     scope = settings.choice(
         "Calculate function for each image individually, or based on all images?", (EACH, ACROSS, "All")
     )
-    for name in (
-        "Dilate objects in the final averaged image?",
-        "Retain the averaged image?",
-        "Retain the dilated image?",
-    ):
-        settings.choice(name, ("No",))
     kind = settings.choice("Select how the illumination function is calculated", ("Regular", "Background"))
-    method = settings.choice("Smoothing method", ("No smoothing", GAUSSIAN, MEDIAN, "Smooth to Average"))
+    method = settings.choice("Smoothing method", METHODS)
     width_method = settings.choice(
         "Method to calculate smoothing filter size", ("Manually", "Object size", "Automatic")
     )
     has_filter = method in (GAUSSIAN, MEDIAN)
+    label = DIAMETER if settings.texts(DIAMETER) else OLD_DIAMETER
+    of_objects = has_filter and width_method == "Object size"
+    is_dilated = settings.yes("Dilate objects in the final averaged image?")
     return CalculateIllumination(
         image=settings.text("Select the input image"),
         function=settings.text("Name the output image"),
@@ -47,10 +46,11 @@ def compile(settings: Settings) -> CalculateIllumination:
         rescale=settings.choice("Rescale the illumination function?", ("Yes", "No", "Median")),
         smoothing_method=method,
         width_method=width_method,
-        object_width=settings.number_of(
-            "Approximate object diameter", in_force=has_filter and width_method == "Object size"
-        ),
+        object_width=settings.taken(DIAMETER, settings.text(label), label) if of_objects else 0,
         filter_size=settings.number_of("Smoothing filter size", in_force=has_filter and width_method == "Manually"),
+        dilation=settings.integer("Dilation radius") if is_dilated else None,
+        averaged=settings.text("Name the averaged image") if settings.yes("Retain the averaged image?") else "",
+        dilated=settings.text("Name the dilated image") if settings.yes("Retain the dilated image?") else "",
     )
 
 
@@ -67,6 +67,9 @@ class CalculateIllumination:
     width_method: str
     object_width: float
     filter_size: float
+    dilation: int | None
+    averaged: str  # under which name the mean is kept, and the dilated mean, or ""
+    dilated: str
 
     objects_in = objects_out = ()
 
@@ -76,19 +79,26 @@ class CalculateIllumination:
 
     @property
     def images_out(self) -> tuple[str, ...]:
-        return (self.function,)
+        return tuple(name for name in (self.function, self.averaged, self.dilated) if name)
 
     def features(self) -> dict[str, list[str]]:
         return {}
 
     def run(self, site: Workspace) -> None:
         image = site.images[self.image]
-        if self.of_background and self.smoothing_method == GAUSSIAN:
-            sigma = self._filter_size(image.shape) / 2.35
-            function = smooth_blocks(image, self.block_size, sigma).astype(np.float32)
-            site.derive(self.function, rescaled(function, self.rescale), self.image)
+        if self.of_background and self.smoothing_method == GAUSSIAN and self.images_out == (self.function,):
+            made = {self.function: self._of_blocks(image)}
         else:
-            site.derive(self.function, self.finish(self.to_average(image)), self.image)
+            made = self.finish(self.to_average(image))
+        for name, pixels in made.items():
+            site.derive(name, pixels, self.image)
+
+    def _of_blocks(self, image: np.ndarray) -> np.ndarray:
+        """The function of a smoothed background, which is quicker from its blocks."""
+        if self.dilation is not None:
+            return self.finish(self.to_average(image))[self.function]
+        sigma = self._filter_size(image.shape) / 2.35
+        return rescaled(smooth_blocks(image, self.block_size, sigma).astype(np.float32), self.rescale)
 
     def to_average(self, image: np.ndarray) -> np.ndarray:
         """What of an image goes into the mean of all sites: float32 (y, x)."""
@@ -97,8 +107,14 @@ class CalculateIllumination:
         minima, rows, columns = block_minima(image, self.block_size)
         return minima[np.ix_(rows, columns)]
 
-    def finish(self, mean: np.ndarray) -> np.ndarray:
-        """The illumination function of a mean image: float32 (y, x)."""
+    def finish(self, mean: np.ndarray) -> dict[str, np.ndarray]:
+        """What is made of a mean image, by name: the illumination function, and what else is kept; float32 (y, x)."""
+        spread = mean if self.dilation is None else surfaces.dilated(mean, self.dilation).astype(np.float32)
+        made = {self.averaged: mean, self.dilated: spread, self.function: rescaled(self.smoothed(spread), self.rescale)}
+        return {name: pixels for name, pixels in made.items() if name}
+
+    def smoothed(self, mean: np.ndarray) -> np.ndarray:
+        """float32 (y, x)."""
         sigma = self._filter_size(mean.shape) / 2.35
         match self.smoothing_method:
             case method if method == GAUSSIAN:
@@ -111,9 +127,13 @@ class CalculateIllumination:
                 smoothed = disk_median(steps, radius).astype(np.float32) / np.float32(65535)
             case "Smooth to Average":
                 smoothed = np.full(mean.shape, sums.mean(mean.ravel()))
+            case method if method == POLYNOMIAL:
+                smoothed = surfaces.quadratic(mean)
+            case "Convex Hull":
+                smoothed = surfaces.convex_hull(mean)
             case _:
                 smoothed = mean
-        return rescaled(smoothed.astype(np.float32), self.rescale)
+        return smoothed.astype(np.float32)
 
     def _filter_size(self, shape: tuple[int, ...]) -> float:
         match self.width_method:

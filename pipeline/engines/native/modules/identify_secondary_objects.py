@@ -101,7 +101,9 @@ class IdentifySecondaryObjects:
         objects.relate(site, self.seeds, self.name)
         site.relations.add((self.seeds, self.name))
         if self.kept_seeds:
-            objects.record(site, self.kept_seeds, primary.renumbered(kept), with_z=True)
+            # What was discarded before, CellProfiler keeps in mind with the old numbers.
+            seeds = Objects(kept, primary.unedited, primary.small_removed)
+            objects.record(site, self.kept_seeds, seeds, with_z=True)
             objects.relate(site, self.seeds, self.kept_seeds)
             objects.relate(site, self.kept_seeds, self.name)
 

@@ -173,7 +173,8 @@ def costes_in_image(first: np.ndarray, second: np.ndarray, limits: Limits) -> Co
         return dict.fromkeys(("Costes", "Costes back"), np.array(np.nan))
     above_f, above_s = f > limits[0], s > limits[1]
     both = above_f & above_s
-    return {"Costes": _sum(f[both]) / _sum(f[above_f]), "Costes back": _sum(s[both]) / _sum(s[above_s])}
+    parts = {"Costes": _sum(f[both]) / _sum(f[above_f]), "Costes back": _sum(s[both]) / _sum(s[above_s])}
+    return {kind: np.asarray(part) for kind, part in parts.items()}
 
 
 def with_values(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from centrosome.propagate import propagate
 
 from pipeline.engines.native.compiled import kernel
+from pipeline.engines.native.kernels import labels, zernike
+from pipeline.engines.native.numpy1.libm import atan2
 from pipeline.engines.native.numpy1.ties import last_maxima
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
@@ -16,6 +19,9 @@ from pipeline.engines.native.workspace import Objects, Workspace
 REVISIONS = frozenset({6})
 
 FEATURES = ("FracAtD", "MeanFrac", "RadialCV")
+#: what is measured of each Zernike moment
+ZERNIKES = {"Magnitudes only": ("Magnitude",), "Magnitudes and phase": ("Magnitude", "Phase")}
+CENTRES = ("These objects", "Centers of other objects", "Edges of other objects")
 WEDGES = 8
 #: the number of object sets, ring settings and heat maps in the file (CellProfiler hides these three settings)
 COUNTS = "Hidden"
@@ -26,28 +32,44 @@ OUTSIDE = -1.0
 
 
 def compile(settings: Settings) -> MeasureRadialDistribution:
-    settings.choice("Calculate intensity Zernikes?", ("None",))
-    for choice in settings.texts("Object to use as center?"):
-        if choice != "These objects":
-            settings.refuse(f'"Object to use as center?: {choice}" is not supported (supported: These objects)')
-    counts = settings.texts(COUNTS)
-    if len(counts) == 3 and counts[2] != "0":
-        settings.refuse("heat maps are not supported")
+    n_rings = int(settings.texts(COUNTS)[1])
+    # Heat maps, which come last in the file, have numbers of bins too.
+    groups = (settings.texts(NUMBER)[:n_rings], settings.texts("Scale the bins?"), settings.texts(RADIUS))
     rings = tuple(
         Rings(
             settings.taken(NUMBER, number),
             scaled == "Yes",
             0 if scaled == "Yes" else settings.taken(RADIUS, radius),
         )
-        for number, scaled, radius in zip(
-            settings.texts(NUMBER), settings.texts("Scale the bins?"), settings.texts(RADIUS), strict=True
-        )
+        for number, scaled, radius in zip(*groups, strict=True)
     )
+    saved = zip(settings.texts("Save display as image?"), settings.texts("Output image name"), strict=True)
+    settings.drawn.update(name for is_saved, name in saved if is_saved == "Yes")
+    sets, centres = settings.texts("Select objects to measure"), settings.texts("Select objects to use as centers")
+    measured = zip(sets, settings.texts("Object to use as center?"), centres, strict=True)
+    wanted = settings.choice("Calculate intensity Zernikes?", ("None", *ZERNIKES))
     return MeasureRadialDistribution(
         images_in=tuple(settings.names("Select images to measure")),
-        objects_in=tuple(settings.texts("Select objects to measure")),
+        measured=tuple(Measured.read(settings, *of_set) for of_set in measured),
         rings=rings,
+        zernikes=ZERNIKES.get(wanted, ()),
+        degree=settings.integer("Maximum zernike moment", in_force=wanted != "None"),
     )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An object set. `centres`: the set whose objects are the centres, or ""; `from_edges`: from the edges of these."""
+
+    objects: str
+    centres: str
+    from_edges: bool
+
+    @classmethod
+    def read(cls, settings: Settings, objects: str, choice: str, centres: str) -> Measured:
+        if choice not in CENTRES:
+            settings.refuse(f'"Object to use as center?: {choice}" is not supported (supported: {", ".join(CENTRES)})')
+        return cls(objects, "" if choice == CENTRES[0] else centres, choice == CENTRES[2])
 
 
 @dataclass(frozen=True)
@@ -70,10 +92,16 @@ class Rings:
 @dataclass(frozen=True)
 class MeasureRadialDistribution:
     images_in: tuple[str, ...]
-    objects_in: tuple[str, ...]
+    measured: tuple[Measured, ...]
     rings: tuple[Rings, ...]
+    zernikes: tuple[str, ...]
+    degree: int
 
     images_out = objects_out = ()
+
+    @property
+    def objects_in(self) -> tuple[str, ...]:
+        return tuple(name for each in self.measured for name in (each.objects, each.centres) if name)
 
     def features(self) -> dict[str, list[str]]:
         names = [
@@ -83,23 +111,58 @@ class MeasureRadialDistribution:
             for feature in FEATURES
             for name in rings.names(feature, image)
         ]
-        return dict.fromkeys(self.objects_in, names)
+        names += [name for image in self.images_in for kind in self.zernikes for name in self._zernike(kind, image)]
+        return {each.objects: names for each in self.measured}
+
+    def _zernike(self, kind: str, image: str) -> list[str]:
+        return [f"RadialDistribution_Zernike{kind}_{image}_{n}_{m}" for n, m in zernike.indices(self.degree)]
 
     def run(self, site: Workspace) -> None:
-        for object_set in self.objects_in:
-            site.check_shapes(object_set, *self.images_in)
-            objects = site.objects[object_set]
-            images = [site.images[name] for name in self.images_in]
-            geometry = Geometry.of(objects)
-            for rings in self.rings:
-                sectors = geometry.sectors(replace(self.rings[0], number=rings.number))
-                counts = count_sectors(sectors, objects.starts, rings.number + 1)
-                by_ring, by_sector = sums_by_place(objects, images, sectors, rings.number + 1)
-                for c, image in enumerate(self.images_in):
-                    found = distribution(by_ring[..., c], by_sector[..., c], counts)
-                    for feature, of_feature in zip(FEATURES, found, strict=True):
-                        for ring, name in enumerate(rings.names(feature, image)):
-                            site.add(object_set, name, of_feature[:, ring])
+        images = [site.images[name] for name in self.images_in]
+        for each in self.measured:
+            site.check_shapes(each.objects, *([each.centres] if each.centres else []), *self.images_in)
+            objects = site.objects[each.objects]
+            if each.centres:
+                geometry = Geometry.around(objects, site.objects[each.centres], from_edges=each.from_edges)
+            else:
+                geometry = Geometry.of(objects)
+            self._add_rings(site, each.objects, images, geometry)
+        for each in self.measured if self.zernikes else ():
+            self._add_zernikes(site, each.objects, images)
+
+    def _add_rings(self, site: Workspace, name: str, images: list[np.ndarray], geometry: Geometry) -> None:
+        objects = site.objects[name]
+        for rings in self.rings:
+            sectors = geometry.sectors(replace(self.rings[0], number=rings.number))
+            counts = count_sectors(sectors, objects.starts, rings.number + 1)
+            by_ring, by_sector = sums_by_place(objects, images, sectors, rings.number + 1)
+            for c, image in enumerate(self.images_in):
+                found = distribution(by_ring[..., c], by_sector[..., c], counts)
+                for feature, of_feature in zip(FEATURES, found, strict=True):
+                    for ring, column in enumerate(rings.names(feature, image)):
+                        site.add(name, column, of_feature[:, ring])
+
+    def _add_zernikes(self, site: Workspace, name: str, images: list[np.ndarray]) -> None:
+        objects, (nm, factors) = site.objects[name], zernike.radial_factors(self.degree)
+        moments = np.empty((len(images), objects.count, len(nm), 2))
+        (rows, columns), (centres, radii) = objects.places, objects.circles
+        for block in objects.blocks(images):
+            moments[:, block.objects] = zernike.weighted_sums(
+                block.values,
+                rows[block.pixels],
+                columns[block.pixels],
+                block.starts,
+                centres[block.objects],
+                radii[block.objects],
+                nm,
+                factors,
+            )
+        real, imaginary = np.moveaxis(moments, 3, 0)
+        magnitudes = np.sqrt(real * real + imaginary * imaginary) / objects.areas[:, None]
+        values = {"Magnitude": magnitudes, "Phase": atan2(real, imaginary)}
+        for c, image in enumerate(self.images_in):
+            for kind in self.zernikes:
+                site.add_all(name, self._zernike(kind, image), values[kind][c].T)
 
 
 @dataclass(frozen=True)
@@ -126,11 +189,74 @@ class Geometry:
         wedges = wedges_around(centres, rows, columns, objects.starts)
         return cls(to_edge[objects.pixels], to_centre, wedges)
 
+    @classmethod
+    def around(cls, objects: Objects, others: Objects, *, from_edges: bool) -> Geometry:
+        """Around the centres of other objects, or from their edges, in which case what lies within them is left out.
+
+        Distances run through all objects, from each pixel to the nearest centre; where no way leads to one, straight to
+        the one nearest to the middle of the object. Raises ValueError where there is no other object.
+        """
+        if objects.count and not others.count:
+            raise ValueError(
+                "there are no objects whose centers could be used. Leave out such sites, or use no centers"
+            )
+        found = labels.centres(others.segmented, others.count)
+        exist = others.areas > 0
+        middles = np.zeros(found.shape, np.int64)
+        middles[exist] = (found[exist] + 0.5).astype(np.int64)
+        seeds = others.segmented
+        if not from_edges:
+            seeds = np.zeros_like(others.segmented)
+            seeds[tuple(middles[exist].T)] = np.flatnonzero(exist) + 1
+        nearest, away = propagate(np.zeros(seeds.shape), seeds, objects.segmented != 0, 1.0)
+        owners, to_centre = nearest.ravel()[objects.pixels].astype(np.int64), away.ravel()[objects.pixels]
+        fill_unreached(owners, to_centre, objects, middles, np.flatnonzero(exist) + 1)
+        if from_edges:
+            to_centre[seeds.ravel()[objects.pixels] != 0] = -1
+        to_edge = objects.to_edge.ravel()[objects.pixels]
+        return cls(to_edge, to_centre, wedges_from(middles, owners, *objects.places))
+
     def sectors(self, rings: Rings) -> np.ndarray:
         """int32 (pixels): ring * 8 + wedge, -1 for pixels that no way joins to the centre."""
         found = np.empty(self.wedges.size, np.int32)
         assign_sectors(self.to_edge, self.to_centre, self.wedges, rings.number, rings.scaled, rings.radius, found)
         return found
+
+
+def fill_unreached(
+    owners: np.ndarray, to_centre: np.ndarray, objects: Objects, middles: np.ndarray, numbers: np.ndarray
+) -> None:
+    """Write the centre and the distance of pixels that no way joins to one (owner 0), see `Geometry.around`.
+
+    `middles`: int64 (centres, 2), of which those of these `numbers` exist.
+    """
+    missing = np.flatnonzero(owners == 0)
+    if missing.size == 0:
+        return
+    members = np.repeat(np.arange(objects.count), objects.areas)[missing]
+    own = labels.centres(objects.segmented, objects.count)
+    for k in np.unique(members):
+        apart = own[k] - middles[numbers - 1]
+        best = numbers[np.argmin(apart[:, 0] * apart[:, 0] + apart[:, 1] * apart[:, 1])]
+        pixels = missing[members == k]
+        owners[pixels] = best
+        down, right = (axis[pixels] - middles[best - 1, i] for i, axis in enumerate(objects.places))
+        to_centre[pixels] = np.sqrt((down * down + right * right).astype(np.float64))
+
+
+@kernel
+def wedges_from(middles, owners, rows, columns) -> np.ndarray:
+    """As `wedges_around`, each pixel's around the centre that owns it."""
+    wedges = np.empty(rows.size, np.int32)
+    for at in range(rows.size):
+        centre = middles[owners[at] - 1]
+        wedges[at] = wedge_of(rows[at] - centre[0], columns[at] - centre[1])
+    return wedges
+
+
+@kernel
+def wedge_of(down, right) -> int:
+    return (down > 0) + 2 * (right > 0) + 4 * (abs(down) > abs(right))
 
 
 @kernel
@@ -212,8 +338,7 @@ def wedges_around(centres, rows, columns, starts) -> np.ndarray:
     for k in range(starts.size - 1):
         centre_y, centre_x = centres[k]
         for at in range(starts[k], starts[k + 1]):
-            down, right = rows[at] - centre_y, columns[at] - centre_x
-            wedges[at] = (down > 0) + 2 * (right > 0) + 4 * (abs(down) > abs(right))
+            wedges[at] = wedge_of(rows[at] - centre_y, columns[at] - centre_x)
     return wedges
 
 

@@ -30,8 +30,10 @@ ADJACENT, EXPAND, WITHIN = "Adjacent", "Expand until adjacent", "Within a specif
 
 
 def compile(settings: Settings) -> MeasureObjectNeighbors:
-    for name in ("numbers of neighbors", "percent of touching pixels"):
-        settings.choice(f"Retain the image of objects colored by {name}?", ("No",))
+    images = settings.texts("Name the output image")
+    for what, image in zip(("numbers of neighbors", "percent of touching pixels"), images, strict=True):
+        if settings.yes(f"Retain the image of objects colored by {what}?"):
+            settings.drawn.add(image)
     method = settings.choice("Method to determine neighbors", (ADJACENT, EXPAND, WITHIN))
     return MeasureObjectNeighbors(
         object_set=settings.text("Select objects to measure"),

@@ -9,8 +9,7 @@ import numpy as np
 from centrosome import cpmorphology
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.kernels import labels, zernike
-from pipeline.engines.native.kernels.circles import enclosing_circles
+from pipeline.engines.native.kernels import zernike
 from pipeline.engines.native.kernels.keys import sort_run
 from pipeline.engines.native.numpy1.products import product
 from pipeline.engines.native.registry import Settings
@@ -68,7 +67,7 @@ class MeasureSizeShape:
         narrow, wide = np.clip(eigenvalues(tensors), 0, None).T
         perimeter, euler = perimeters(segmented, pixels, starts)
         radii = edge_radii(objects.to_edge, pixels, starts)
-        hull, counts = convex_hulls(objects)
+        hull, counts = objects.hulls
         least_feret, most_feret = cpmorphology.feret_diameter(hull, counts, np.arange(1, objects.count + 1))
         convex = convex_areas(hull[:, 1:].astype(np.int64), counts)
         values = {
@@ -100,8 +99,7 @@ class MeasureSizeShape:
         }
         columns = [self._as_in_cellprofiler(objects, name, values[name]) for name in FEATURES]
         if self.with_zernike:
-            circles = enclosing_circles(hull[:, 1:].astype(np.int64), counts.astype(np.int64))
-            columns += list(zernike.magnitudes(pixels, starts, segmented.shape[1], *circles, ZERNIKE_DEGREE).T)
+            columns += list(zernike.magnitudes(pixels, starts, segmented.shape[1], *objects.circles, ZERNIKE_DEGREE).T)
         return np.stack(columns)
 
     @staticmethod
@@ -329,14 +327,6 @@ def edge_radii(to_edge, pixels, starts):
         result[1, k] = total / area
         result[2, k] = (np.sqrt(np.float64(low)) + np.sqrt(np.float64(high))) / 2
     return result
-
-
-def convex_hulls(objects: Objects) -> tuple[np.ndarray, np.ndarray]:
-    """(label, row, column) of the corners of each object's convex hull, object after object; corners of each."""
-    outline = np.argwhere(labels.outline(objects.segmented))
-    owners = objects.segmented[outline[:, 0], outline[:, 1]]
-    points = np.column_stack([outline, owners])
-    return cpmorphology.convex_hull_ijv(points, np.arange(1, objects.count + 1))
 
 
 @kernel

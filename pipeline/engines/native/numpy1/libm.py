@@ -47,3 +47,12 @@ def acos(values: np.ndarray) -> np.ndarray:
     for at in range(values.size):
         result[at] = math.acos(values[at]) if abs(values[at]) <= 1 else np.nan
     return result
+
+
+@kernel
+def atan2(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of two arrays of float64 of one shape."""
+    result = np.empty_like(one)
+    for at in np.ndindex(one.shape):
+        result[at] = math.atan2(one[at], other[at])
+    return result
