@@ -20,7 +20,7 @@ from pipeline.engines import cppipe, loading
 from pipeline.engines.native.engine import DRAWING, LEFT_OUT, as_pixels
 from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
 from pipeline.engines.native.modules.flag_image import FlagImage
-from pipeline.engines.native.registry import OfLoadedImages, Settings, Step, compile_module
+from pipeline.engines.native.registry import OfLoadedImages, ReadsMeasurements, Settings, Step, compile_module
 from pipeline.engines.native.workspace import Workspace
 from pipeline.errors import CppipeError, ImageError, SiteFlagged
 from pipeline.illumination.sum import PartialSum, check_range
@@ -197,7 +197,7 @@ def _judging(modules: Iterable[cppipe.Module], steps: list[Step], images: list[s
     skipping = [k for k, step in enumerate(steps) if isinstance(step, FlagImage) and any(f.skips for f in step.flags)]
     first = steps[: skipping[-1] + 1] if skipping else []
     first = [step.of_loaded(images) if isinstance(step, OfLoadedImages) else step for step in first]
-    read = {one for step in first if isinstance(step, FlagImage) for one in step.measurements_in}
+    read = {one for step in first if isinstance(step, ReadsMeasurements) for one in step.measurements_in}
     made = {(name, feature) for step in first for name, features in step.features().items() for feature in features}
     if not first or read - made or any(_is_of_all_sites(step) for step in first):
         raise CppipeError(
