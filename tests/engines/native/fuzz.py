@@ -114,8 +114,11 @@ def threshold(random: Random, module: str, wild: bool) -> Settings:
 
 def image_modules(random: Random, wild: bool) -> list[Saved]:
     """Images made of DNA and RNA: Math, and Flat, which is RNA over its own illumination."""
-    operations = ("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum")
-    operation = pick(random, *operations, "Invert", "None")
+    operations = (
+        *("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum"),
+        *("And", "Or", "Equals", "Standard Deviation"),
+    )
+    operation = pick(random, *operations, "Invert", "None", "Not")
     math: Settings = {
         "Operation": operation,
         "Name the output image": "Math",

@@ -75,7 +75,8 @@ PRIMARY: list[dict[str, str | list[str]]] = [
 SECONDARY = ["Propagation", "Watershed - Image", "Watershed - Gradient", "Distance - N", "Distance - B"]
 
 BINARY = ["Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum"]
-UNARY = ["Invert", "Log transform (base 2)", "None"]
+BINARY += ["And", "Or", "Equals", "Standard Deviation"]
+UNARY = ["Invert", "Log transform (base 2)", "None", "Not"]
 
 
 def primary() -> list[Saved]:
@@ -211,6 +212,16 @@ def arithmetic() -> list[Saved]:
             "Raise the power of the result by": "1.5",
             "Multiply the result by": "0.7",
             "Add to result": "0.01",
+        }
+        modules.append(("ImageMath", settings))
+    for operation in BINARY[:8]:
+        settings = {
+            "Operation": operation,
+            "Name the output image": f"Image{len(modules)}",
+            "Image or measurement?": ["Image", "Measurement"],
+            "Select the image": ["DNA", "DNA"],
+            "Measurement": [MEASURED.removesuffix("0")] * 2,
+            "Multiply the image by": ["1.3", "0.8"],
         }
         modules.append(("ImageMath", settings))
     return measured_images(modules, [f"Image{k}" for k in range(len(modules))])
