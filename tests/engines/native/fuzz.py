@@ -172,10 +172,15 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
         "Discard objects outside the diameter range?": yes(random),
         "Discard objects touching the border of the image?": yes(random),
         "Method to distinguish clumped objects": pick(random, "Shape", "Intensity", "None"),
-        "Method to draw dividing lines between clumped objects": pick(random, "Shape", "Intensity", "None"),
+        "Use advanced settings?": pick(random, "Yes", "Yes", "Yes", "No"),
+        "Method to draw dividing lines between clumped objects": pick(
+            random, "Shape", "Intensity", "Propagate", "None"
+        ),
         "Automatically calculate minimum allowed distance between local maxima?": yes(random),
         "Automatically calculate size of smoothing filter for declumping?": yes(random),
-        "Fill holes in identified objects?": pick(random, "Never", "After declumping only"),
+        "Fill holes in identified objects?": pick(
+            random, "Never", "After declumping only", "After both thresholding and declumping"
+        ),
         "Handling of objects if excessive number of objects identified": pick(random, "Continue", "Erase"),
         **threshold(random, "IdentifyPrimaryObjects", wild),
         **numbers(

@@ -51,6 +51,9 @@ PRIMARY: list[dict[str, str | list[str]]] = [
         "Variance method": "Median absolute deviation",
         "Lower outlier fraction": "0",
     },
+    {"Use advanced settings?": "No", "Threshold strategy": "Adaptive"},
+    {"Use advanced settings?": "No", DIAMETERS: "13,40", "Thresholding method": ["Manual"], "Manual threshold": "0.1"},
+    {DIVIDE: "Propagate"},
     {"Threshold strategy": "Adaptive"},
     {
         "Threshold strategy": "Adaptive",
@@ -289,17 +292,27 @@ def resizing() -> list[Saved]:
             "Height (y) of the final image": "160",
             "Interpolation method": interpolation,
         }
+        as_another = {
+            "Select the input image": "RNA",
+            "Name the output image": f"Like{k}",
+            "Resizing method": "Resize by specifying desired final dimensions",
+            "Method to specify the dimensions": "Image",
+            "Select the image with the desired dimensions": f"Smaller{k}",
+            "Interpolation method": interpolation,
+            "Additional image count": f"1\n    Select the additional image?:DNA\n    Name the output image:Also{k}",
+        }
         nuclei = NUCLEI[1] | {
             "Select the input image": f"Smaller{k}",
             "Name the primary objects to be identified": f"Nuclei{k}",
         }
         measured = {
-            "Select images to measure": f"Smaller{k}, Sized{k}",
+            "Select images to measure": f"Smaller{k}, Sized{k}, Like{k}, Also{k}",
             "Select objects to measure": f"Nuclei{k}",
         }
         modules += [
             ("Resize", by_factor),
             ("Resize", to_size),
+            ("Resize", as_another),
             (NUCLEI[0], nuclei),
             ("MeasureObjectIntensity", measured),
         ]
