@@ -252,6 +252,7 @@ def size_shape(random: Random, _: bool) -> Saved:
     return "MeasureObjectSizeShape", {
         "Select object sets to measure": sets(random),
         "Calculate the Zernike features?": yes(random),
+        "Calculate the advanced features?": yes(random),
     }
 
 

@@ -385,7 +385,7 @@ def test_shapes_on_which_rounding_decides_come_out_the_same(kind):
         "Threshold smoothing scale": "0",
     }
     near = {"Select objects to measure": "Nuclei", "Select neighboring objects to measure": "Nuclei"}
-    shapes = {"Select object sets to measure": "Nuclei"}
+    shapes = {"Select object sets to measure": "Nuclei", "Calculate the advanced features?": "Yes"}
     text = cppipes.write((NUCLEI[0], nuclei), ("MeasureObjectSizeShape", shapes), ("MeasureObjectNeighbors", near))
 
     with open_engine("native", text) as native, open_engine("cellprofiler", text) as cellprofiler:
