@@ -27,7 +27,7 @@ class Threshold:
     """`method`: None where the threshold is `manual`, or a `measurement` of the site.
 
     `sigma`: of the Gaussian that smooths the image before it is compared; 0: none. `window`: of the adaptive strategy,
-    None in the global one.
+    None in the global one. `has_guide`: whether the strategy is adaptive on paper, and a guide is recorded.
     """
 
     method: methods.Method | None
@@ -35,6 +35,7 @@ class Threshold:
     measurement: str
     wants_log: bool
     window: int | None
+    has_guide: bool
     sigma: float
     correction: float
     bounds: tuple[float, float]
@@ -65,6 +66,7 @@ class Threshold:
             measurement=settings.text("Select the measurement to threshold with") if name == "Measurement" else "",
             wants_log=wants_log and name in ("Minimum Cross-Entropy", "Otsu"),
             window=settings.integer("Size of adaptive window") if is_adaptive else None,
+            has_guide=is_adaptive,
             sigma=scale / 0.6744 / 2.0,  # half of a pixel's smoothed intensity comes from within the scale's diameter
             correction=settings.number_of("Threshold correction factor", in_force=name != "Manual"),
             bounds=settings.range_of("Lower and upper bounds on threshold", in_force=name != "Manual"),
@@ -74,13 +76,11 @@ class Threshold:
     def read_automatic(cls, settings: Settings) -> Threshold:
         """Of an Identify module without advanced settings: minimum cross-entropy, unless a threshold is given."""
         read = cls.read(settings)
-        if read.window is not None:
-            settings.refuse('"Threshold strategy: Adaptive" is not supported without advanced settings')
         method = None if read.method is None else methods.MinimumCrossEntropy()
-        return replace(read, method=method, wants_log=False, sigma=1.0)
+        return replace(read, method=method, window=None, wants_log=False, sigma=1.0)
 
     def features(self, name: str) -> list[str]:
-        kinds = ["FinalThreshold", "OrigThreshold", *(["GuideThreshold"] if self.window is not None else [])]
+        kinds = ["FinalThreshold", "OrigThreshold", *(["GuideThreshold"] if self.has_guide else [])]
         return [f"Threshold_{kind}_{name}" for kind in (*kinds, "WeightedVariance", "SumOfEntropies")]
 
     def foreground(self, site: Workspace, image: np.ndarray, name: str, mask: np.ndarray | None = None) -> np.ndarray:
@@ -101,7 +101,11 @@ class Threshold:
             foreground = image >= (np.float32(final) if isinstance(final, float) else final)
         if mask is not None:
             foreground &= mask
-        values = [_mean(final), _mean(original), *([guide] if self.window is not None else [])]
+        values = [
+            _mean(final),
+            _mean(original),
+            *([math.nan if self.window is None else guide] if self.has_guide else []),
+        ]
         values += [weighted_variance(image, foreground, mask), sum_of_entropies(image, foreground, mask)]
         for feature, value in zip(self.features(name), values, strict=True):
             site.add_image(feature, value)

@@ -114,8 +114,11 @@ def threshold(random: Random, module: str, wild: bool) -> Settings:
 
 def image_modules(random: Random, wild: bool) -> list[Saved]:
     """Images made of DNA and RNA: Math, and Flat, which is RNA over its own illumination."""
-    operations = ("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum")
-    operation = pick(random, *operations, "Invert", "None")
+    operations = (
+        *("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum"),
+        *("And", "Or", "Equals", "Standard Deviation"),
+    )
+    operation = pick(random, *operations, "Invert", "None", "Not")
     math: Settings = {
         "Operation": operation,
         "Name the output image": "Math",
@@ -169,10 +172,15 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
         "Discard objects outside the diameter range?": yes(random),
         "Discard objects touching the border of the image?": yes(random),
         "Method to distinguish clumped objects": pick(random, "Shape", "Intensity", "None"),
-        "Method to draw dividing lines between clumped objects": pick(random, "Shape", "Intensity", "None"),
+        "Use advanced settings?": pick(random, "Yes", "Yes", "Yes", "No"),
+        "Method to draw dividing lines between clumped objects": pick(
+            random, "Shape", "Intensity", "Propagate", "None"
+        ),
         "Automatically calculate minimum allowed distance between local maxima?": yes(random),
         "Automatically calculate size of smoothing filter for declumping?": yes(random),
-        "Fill holes in identified objects?": pick(random, "Never", "After declumping only"),
+        "Fill holes in identified objects?": pick(
+            random, "Never", "After declumping only", "After both thresholding and declumping"
+        ),
         "Handling of objects if excessive number of objects identified": pick(random, "Continue", "Erase"),
         **threshold(random, "IdentifyPrimaryObjects", wild),
         **numbers(
@@ -244,6 +252,7 @@ def size_shape(random: Random, _: bool) -> Saved:
     return "MeasureObjectSizeShape", {
         "Select object sets to measure": sets(random),
         "Calculate the Zernike features?": yes(random),
+        "Calculate the advanced features?": yes(random),
     }
 
 

@@ -87,9 +87,8 @@ def test_an_unknown_module_is_refused_by_name_with_the_way_out():
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("Threshold strategy:Global", "Threshold strategy:Adaptive", "16 IdentifyPrimaryObjects.*Adaptive"),
-        ("Calculate the advanced features?:No", "Calculate the advanced features?:Yes", "26 MeasureObjectSizeShape"),
-        ("    Operation:None", "    Operation:Standard Deviation", "3 ImageMath.*Standard Deviation"),
+        ("Threshold strategy:Global", "Threshold strategy:Per object", "16 IdentifyPrimaryObjects.*Per object"),
+        ("    Operation:None", "    Operation:Combine", "3 ImageMath.*Combine"),
         ("variable_revision_number:10", "variable_revision_number:9", "17 IdentifySecondaryObjects.*revision 9"),
         ("Typical diameter of objects, in pixel units (Min,Max):10,75", "Typical diameter:10,75", "is missing"),
         ("Neighbor distance:5", "Neighbor distance:five", '"Neighbor distance: five" is no whole number'),

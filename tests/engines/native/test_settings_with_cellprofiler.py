@@ -51,6 +51,9 @@ PRIMARY: list[dict[str, str | list[str]]] = [
         "Variance method": "Median absolute deviation",
         "Lower outlier fraction": "0",
     },
+    {"Use advanced settings?": "No", "Threshold strategy": "Adaptive"},
+    {"Use advanced settings?": "No", DIAMETERS: "13,40", "Thresholding method": ["Manual"], "Manual threshold": "0.1"},
+    {DIVIDE: "Propagate"},
     {"Threshold strategy": "Adaptive"},
     {
         "Threshold strategy": "Adaptive",
@@ -75,7 +78,8 @@ PRIMARY: list[dict[str, str | list[str]]] = [
 SECONDARY = ["Propagation", "Watershed - Image", "Watershed - Gradient", "Distance - N", "Distance - B"]
 
 BINARY = ["Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum"]
-UNARY = ["Invert", "Log transform (base 2)", "None"]
+BINARY += ["And", "Or", "Equals", "Standard Deviation"]
+UNARY = ["Invert", "Log transform (base 2)", "None", "Not"]
 
 
 def primary() -> list[Saved]:
@@ -213,6 +217,16 @@ def arithmetic() -> list[Saved]:
             "Add to result": "0.01",
         }
         modules.append(("ImageMath", settings))
+    for operation in BINARY[:8]:
+        settings = {
+            "Operation": operation,
+            "Name the output image": f"Image{len(modules)}",
+            "Image or measurement?": ["Image", "Measurement"],
+            "Select the image": ["DNA", "DNA"],
+            "Measurement": [MEASURED.removesuffix("0")] * 2,
+            "Multiply the image by": ["1.3", "0.8"],
+        }
+        modules.append(("ImageMath", settings))
     return measured_images(modules, [f"Image{k}" for k in range(len(modules))])
 
 
@@ -278,17 +292,27 @@ def resizing() -> list[Saved]:
             "Height (y) of the final image": "160",
             "Interpolation method": interpolation,
         }
+        as_another = {
+            "Select the input image": "RNA",
+            "Name the output image": f"Like{k}",
+            "Resizing method": "Resize by specifying desired final dimensions",
+            "Method to specify the dimensions": "Image",
+            "Select the image with the desired dimensions": f"Smaller{k}",
+            "Interpolation method": interpolation,
+            "Additional image count": f"1\n    Select the additional image?:DNA\n    Name the output image:Also{k}",
+        }
         nuclei = NUCLEI[1] | {
             "Select the input image": f"Smaller{k}",
             "Name the primary objects to be identified": f"Nuclei{k}",
         }
         measured = {
-            "Select images to measure": f"Smaller{k}, Sized{k}",
+            "Select images to measure": f"Smaller{k}, Sized{k}, Like{k}, Also{k}",
             "Select objects to measure": f"Nuclei{k}",
         }
         modules += [
             ("Resize", by_factor),
             ("Resize", to_size),
+            ("Resize", as_another),
             (NUCLEI[0], nuclei),
             ("MeasureObjectIntensity", measured),
         ]
@@ -361,7 +385,7 @@ def test_shapes_on_which_rounding_decides_come_out_the_same(kind):
         "Threshold smoothing scale": "0",
     }
     near = {"Select objects to measure": "Nuclei", "Select neighboring objects to measure": "Nuclei"}
-    shapes = {"Select object sets to measure": "Nuclei"}
+    shapes = {"Select object sets to measure": "Nuclei", "Calculate the advanced features?": "Yes"}
     text = cppipes.write((NUCLEI[0], nuclei), ("MeasureObjectSizeShape", shapes), ("MeasureObjectNeighbors", near))
 
     with open_engine("native", text) as native, open_engine("cellprofiler", text) as cellprofiler:

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.engines.native.kernels import zernike
+from pipeline.engines.native.kernels import moments, zernike
 from pipeline.engines.native.kernels.circles import enclosing_circles
+from pipeline.engines.native.kernels.moments import inertia_tensor
 from pipeline.engines.native.modules.measure_object_size_shape import (
     FEATURES,
     MeasureSizeShape,
-    inertia_tensor,
+    advanced,
     orientation,
 )
 from pipeline.engines.native.workspace import Objects
@@ -59,7 +60,9 @@ def objects_of(draw, largest: int = 16):
 
 
 def measure(objects: Objects) -> dict[str, np.ndarray]:
-    return dict(zip(FEATURES, MeasureSizeShape(("A",), False).measure(objects), strict=True))
+    return dict(
+        zip(FEATURES, MeasureSizeShape(("A",), with_zernike=False, is_advanced=False).measure(objects), strict=True)
+    )
 
 
 @given(objects_of())
@@ -190,3 +193,22 @@ def test_real_sites_have_cellprofilers_values(shared_data, run):
     ).run(workspace)
 
     assert_same_as_cellprofiler(workspace, site.measured, "AreaShape_")
+
+
+@given(st.data())
+def test_advanced_features_are_scikit_images_moments(data):
+    objects = Objects.of(data.draw(label_images(data.draw(shapes(2, 16)))))
+
+    found = dict(zip(moments.FEATURES, advanced(objects), strict=True))
+
+    for region in skimage.measure.regionprops(objects.segmented):
+        expected = {
+            "SpatialMoment": region.moments,
+            "CentralMoment": region.moments_central,
+            "NormalizedMoment": region.moments_normalized,
+            "HuMoment": region.moments_hu,
+        }
+        for name, values in found.items():
+            kind, *at = name.split("_")
+            value = expected[kind][tuple(map(int, at))]
+            assert values[region.label - 1] == pytest.approx(value, rel=1e-9, abs=1e-8, nan_ok=True)

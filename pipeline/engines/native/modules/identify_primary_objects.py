@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 from centrosome import cpmorphology
+from centrosome.propagate import propagate
 from scipy import ndimage
 
 from pipeline.engines.native import objects
@@ -21,54 +22,59 @@ from pipeline.engines.native.workspace import Objects, Workspace
 #: of the settings in a pipeline file
 REVISIONS = frozenset({14, 15})
 
+DIAMETERS = "Typical diameter of objects, in pixel units (Min,Max)"
+DIVIDE = ("Shape", "Intensity", "Propagate", "None")
+HOLES = ("Never", "After both thresholding and declumping", "After declumping only")
+
 EIGHT_CONNECTED = np.ones((3, 3), bool)
 
 
 def compile(settings: Settings) -> IdentifyPrimaryObjects:
-    settings.choice("Use advanced settings?", ("Yes",))
-    least, most = settings.range_of("Typical diameter of objects, in pixel units (Min,Max)")
-    declump = settings.choice("Method to distinguish clumped objects", ("Shape", "Intensity", "None"))
-    divide = settings.choice("Method to draw dividing lines between clumped objects", ("Shape", "Intensity", "None"))
-    # Large objects are looked for in an image reduced so that the smallest of them is 10 pixels wide.
-    is_reduced = least > 10 and settings.yes("Speed up by using lower-resolution image to find local maxima?")
-    scale = 10.0 / least if is_reduced else 1.0
-    is_declumped = "None" not in (declump, divide)
-    is_automatic = settings.yes("Automatically calculate minimum allowed distance between local maxima?")
-    suppression = settings.number_of(
-        "Suppress local maxima that are closer than this minimum allowed distance",
-        in_force=is_declumped and not is_automatic,
-    )
-    if is_automatic:
-        suppression = 7 if is_reduced else least / 1.5
-    elif is_reduced:
-        suppression = suppression * scale + 0.5
+    is_basic = not settings.yes("Use advanced settings?")
+    least, most = settings.range_of(DIAMETERS)
+    declump = divide = "Intensity"
+    holes, limit = HOLES[1], "Continue"
+    if not is_basic:
+        declump = settings.choice("Method to distinguish clumped objects", ("Shape", "Intensity", "None"))
+        divide = settings.choice("Method to draw dividing lines between clumped objects", DIVIDE)
+        holes = settings.choice("Fill holes in identified objects?", HOLES)
+        limit = settings.choice("Handling of objects if excessive number of objects identified", ("Continue", "Erase"))
+    declump = "None" if divide == "None" else declump
+    suppression, scale = read_suppression(settings, least, is_basic=is_basic, is_declumped=declump != "None")
     is_automatic = settings.yes("Automatically calculate size of smoothing filter for declumping?")
-    smoothing = settings.number_of(
-        "Size of smoothing filter", in_force=is_declumped and declump == "Intensity" and not is_automatic
-    )
-    if is_automatic:
-        smoothing = 2.35 * least / 3.5
-    holes = settings.choice(
-        "Fill holes in identified objects?",
-        ("Never", "After both thresholding and declumping", "After declumping only"),
-    )
-    limit = settings.choice("Handling of objects if excessive number of objects identified", ("Continue", "Erase"))
+    smoothing = settings.number_of("Size of smoothing filter", in_force=declump == "Intensity" and not is_automatic)
     return IdentifyPrimaryObjects(
         image=settings.text("Select the input image"),
         name=settings.text("Name the primary objects to be identified"),
         diameters=(least, most),
         drop_outside_range=settings.yes("Discard objects outside the diameter range?"),
         drop_at_border=settings.yes("Discard objects touching the border of the image?"),
-        declump="None" if divide == "None" else declump,
+        declump=declump,
         divide=divide,
-        smoothing_filter=smoothing,
+        smoothing_filter=2.35 * least / 3.5 if is_automatic else smoothing,
         suppression=suppression,
         scale=scale,
-        fill_before=holes == "After both thresholding and declumping",
-        fill_after=holes != "Never",
+        fill_before=holes == HOLES[1],
+        fill_after=holes != HOLES[0],
         most_objects=settings.integer("Maximum number of objects") if limit == "Erase" else None,
-        threshold=Threshold.read(settings),
+        threshold=Threshold.read_automatic(settings) if is_basic else Threshold.read(settings),
     )
+
+
+def read_suppression(settings: Settings, least: float, *, is_basic: bool, is_declumped: bool) -> tuple[float, float]:
+    """How near maxima may be, in pixels of the image in which they are looked for, and how much smaller that is.
+
+    Large objects are looked for in an image reduced so that the smallest of them is 10 pixels wide.
+    """
+    speed_up = "Speed up by using lower-resolution image to find local maxima?"
+    is_reduced = least > 10 and (is_basic or settings.yes(speed_up))
+    scale = 10.0 / least if is_reduced else 1.0
+    if is_basic or settings.yes("Automatically calculate minimum allowed distance between local maxima?"):
+        return 7 if is_reduced else least / 1.5, scale
+    distance = settings.number_of(
+        "Suppress local maxima that are closer than this minimum allowed distance", in_force=is_declumped
+    )
+    return distance * scale + 0.5 if is_reduced else distance, scale
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,8 @@ class IdentifyPrimaryObjects:
             heights = smoothed_for_maxima(image, self.smoothing_filter)
         radius = min(max(1.0, self.suppression - 0.5), sum(image.shape))  # there is nothing beyond
         seeds, count = numbered_maxima(heights, clumps, radius, self.scale)
+        if self.divide == "Propagate":
+            return propagate(np.zeros(seeds.shape), seeds, clumps > 0, 1.0)[0], count
         if self.divide == "Intensity":
             relief = np.float32(1) - image
         else:

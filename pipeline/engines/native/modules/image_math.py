@@ -1,4 +1,4 @@
-"""ImageMath: arithmetic on one or several images."""
+"""ImageMath: arithmetic and logic on one or several images, and measurements of these."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from pipeline.engines.native.workspace import Workspace
 #: of the settings in a pipeline file
 REVISIONS = frozenset({5})
 
-OF_ONE = ("None", "Invert", "Log transform (base 2)", "Log transform (legacy)")
-OF_MANY = ("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum")
+OF_ONE = ("None", "Invert", "Log transform (base 2)", "Log transform (legacy)", "Not")
+OF_MANY = (
+    *("Add", "Subtract", "Absolute Difference", "Multiply", "Divide", "Average", "Minimum", "Maximum"),
+    *("And", "Or", "Equals", "Standard Deviation"),
+)
+#: what takes measurements too
+ARITHMETIC = OF_MANY[:8]
+#: what gives truth values, to which neither factors nor limits apply
+LOGIC = ("And", "Or", "Not", "Equals")
 #: what gives numbers also of truth values
-NUMERIC = ("Divide", "Log transform (base 2)", "Log transform (legacy)")
+NUMERIC = ("Divide", "Standard Deviation", "Log transform (base 2)", "Log transform (legacy)")
 
 
 def compile(settings: Settings) -> ImageMath:
@@ -30,12 +37,16 @@ def compile(settings: Settings) -> ImageMath:
     ]
     if operation in OF_ONE:
         names, kinds, saved = names[:1], kinds[:1], saved[:1]
-    factors = [settings.taken("Multiply the image by", text, label) for label, text in saved]
-    if any(kind != "Image" for kind in kinds):
-        settings.refuse('"Image or measurement?: Measurement" is not supported')
+    in_force = operation not in LOGIC
+    factors = [settings.taken("Multiply the image by", text, label) if in_force else 1.0 for label, text in saved]
+    is_image = [kind == "Image" for kind in kinds]
+    if not all(is_image) and not (operation in ARITHMETIC and is_image[0]):
+        settings.refuse(f'a measurement is not supported as the first operand, nor for "Operation: {operation}"')
+    measured = settings.texts("Measurement")[: len(names)]
     return ImageMath(
         operation=operation,
-        operands=tuple(names),
+        operands=tuple("" if not image else name for name, image in zip(names, is_image, strict=True)),
+        measured=tuple("" if image else name for name, image in zip(measured, is_image, strict=True)),
         factors=tuple(factors),
         result=settings.text("Name the output image"),
         exponent=settings.number_of("Raise the power of the result by"),
@@ -51,7 +62,8 @@ def compile(settings: Settings) -> ImageMath:
 @dataclass(frozen=True)
 class ImageMath:
     operation: str
-    operands: tuple[str, ...]
+    operands: tuple[str, ...]  # "" where it is the measurement of the same place
+    measured: tuple[str, ...]
     factors: tuple[float, ...]
     result: str
     exponent: float
@@ -67,7 +79,11 @@ class ImageMath:
 
     @property
     def images_in(self) -> tuple[str, ...]:
-        return self.operands
+        return tuple(name for name in self.operands if name)
+
+    @property
+    def measurements_in(self) -> tuple[tuple[str, str], ...]:
+        return tuple(("Image", name) for name in self.measured if name)
 
     @property
     def images_out(self) -> tuple[str, ...]:
@@ -77,40 +93,56 @@ class ImageMath:
         return {}
 
     def run(self, site: Workspace) -> None:
-        site.check_shapes(*self.operands)
-        operands = [site.images[name] for name in self.operands]
-        operands = [
-            image if factor == 1 else image * np.float32(factor)
-            for image, factor in zip(operands, self.factors, strict=True)
-        ]
+        site.check_shapes(*self.images_in)
+        operands = [self._operand(site, *each) for each in zip(self.operands, self.measured, self.factors, strict=True)]
         # Truth values that are multiplied are numbers.
         logical = [
             name in site.logical and factor == 1 for name, factor in zip(self.operands, self.factors, strict=True)
         ]
-        result = self._combine(operands, logical)
-        if all(logical) and self.operation not in NUMERIC:
-            site.logical.add(self.result)
+        if self.operation in LOGIC:
+            pixels = self._compare(operands).astype(np.float32)
         else:
-            site.logical.discard(self.result)
-        pixels = finish(
-            result,
-            np.float32(self.exponent),
-            np.float32(self.factor),
-            np.float32(self.addend),
-            self.clip_low,
-            self.clip_high,
-            self.replace_nan,
-        )
+            pixels = finish(
+                self._combine(operands, logical),
+                np.float32(self.exponent),
+                np.float32(self.factor),
+                np.float32(self.addend),
+                self.clip_low,
+                self.clip_high,
+                self.replace_nan,
+            )
         mask = self._mask(site)
         if mask is not None and not self.ignores_masks:
             pixels *= mask
-        site.derive(self.result, pixels, self.operands[0], mask)
+        site.derive(self.result, pixels, self.images_in[0], mask)
+        if self.operation in LOGIC or (all(logical) and self.operation not in NUMERIC):
+            site.logical.add(self.result)
+        else:
+            site.logical.discard(self.result)
 
     def _mask(self, site: Workspace) -> np.ndarray | None:
         """What all operands show; of the first one alone where masks are ignored."""
-        operands = self.operands[:1] if self.ignores_masks else self.operands
+        operands = self.images_in[:1] if self.ignores_masks else self.images_in
         masks = [site.masks[name] for name in operands if name in site.masks]
         return np.logical_and.reduce(masks) if masks else None
+
+    def _operand(self, site: Workspace, name: str, measurement: str, factor: float) -> np.ndarray:
+        """float32: an image, or an array of one number."""
+        if name:
+            return site.images[name] if factor == 1 else site.images[name] * np.float32(factor)
+        return np.full((1, 1), site.image_measurements[measurement] * factor, np.float32)
+
+    def _compare(self, operands: list[np.ndarray]) -> np.ndarray:
+        """bool (y, x)."""
+        first, *others = operands
+        match self.operation:
+            case "Not":
+                return first == 0
+            case "Equals":
+                return np.logical_and.reduce([first == other for other in others])
+            case "And":
+                return np.logical_and.reduce([operand != 0 for operand in operands])
+        return np.logical_or.reduce([operand != 0 for operand in operands])
 
     def _combine(self, operands: list[np.ndarray], logical: list[bool]) -> np.ndarray:
         """`logical`: which operands are truth values. A sum of such is "or", a difference "and not"."""
@@ -122,6 +154,8 @@ class ImageMath:
                 return log2(result + np.float32(1))
             case "Log transform (legacy)":
                 return log2(result)
+            case "Standard Deviation":
+                return deviation(operands)
         for k, operand in enumerate(operands[1:], 1):
             match self.operation:
                 case "Add" | "Average":
@@ -142,6 +176,14 @@ class ImageMath:
         if self.operation == "Average" and not all(logical):
             result = result / np.float32(sum(self.factors))
         return result
+
+
+def deviation(images: list[np.ndarray]) -> np.ndarray:
+    """Of each pixel among images, in float32, one image after another as NumPy adds them up."""
+    number = np.float32(len(images))
+    mean = sum(images[1:], images[0]) / number
+    squares = [(image - mean) ** 2 for image in images]
+    return np.sqrt(sum(squares[1:], squares[0]) / number)
 
 
 @kernel

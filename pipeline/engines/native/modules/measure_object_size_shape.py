@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import atan2, pi, pow, sqrt
+from math import atan2, pi, sqrt
 
 import numpy as np
 from centrosome import cpmorphology
 
 from pipeline.engines.native.compiled import kernel
-from pipeline.engines.native.kernels import zernike
+from pipeline.engines.native.kernels import moments, zernike
 from pipeline.engines.native.kernels.keys import sort_run
-from pipeline.engines.native.numpy1.products import product
+from pipeline.engines.native.kernels.moments import inertia_tensor
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Objects, Workspace
 
@@ -24,14 +24,20 @@ FEATURES = (
     *("Area", "Perimeter", "MaximumRadius", "MeanRadius", "MedianRadius", "MinFeretDiameter", "MaxFeretDiameter"),
     *("Orientation", "Eccentricity", "FormFactor", "Solidity", "ConvexArea", "Compactness", "BoundingBoxArea"),
 )
+#: what the advanced features add
+ADVANCED = (
+    *moments.FEATURES,
+    *(f"InertiaTensor_{i}_{j}" for i in range(2) for j in range(2)),
+    *("InertiaTensorEigenvalues_0", "InertiaTensorEigenvalues_1"),
+)
 ZERNIKE_DEGREE = 9
 
 
 def compile(settings: Settings) -> MeasureSizeShape:
-    settings.choice("Calculate the advanced features?", ("No",))
     return MeasureSizeShape(
         objects_in=tuple(settings.names("Select object sets to measure")),
         with_zernike=settings.yes("Calculate the Zernike features?"),
+        is_advanced=settings.yes("Calculate the advanced features?"),
     )
 
 
@@ -39,11 +45,12 @@ def compile(settings: Settings) -> MeasureSizeShape:
 class MeasureSizeShape:
     objects_in: tuple[str, ...]
     with_zernike: bool
+    is_advanced: bool
 
     images_in = images_out = objects_out = ()
 
     def features(self) -> dict[str, list[str]]:
-        names = list(FEATURES)
+        names = [*FEATURES, *(ADVANCED if self.is_advanced else ())]
         if self.with_zernike:
             names += [f"Zernike_{n}_{m}" for n, m in zernike.indices(ZERNIKE_DEGREE)]
         return {object_set: [f"AreaShape_{name}" for name in names] for object_set in self.objects_in}
@@ -56,9 +63,9 @@ class MeasureSizeShape:
 
     def measure(self, objects: Objects) -> np.ndarray:
         """float64 (features, objects)."""
-        n_zernike = len(zernike.indices(ZERNIKE_DEGREE)) if self.with_zernike else 0
         if objects.count == 0:
-            return np.zeros((len(FEATURES) + n_zernike, 0))
+            n_zernike = len(zernike.indices(ZERNIKE_DEGREE)) if self.with_zernike else 0
+            return np.zeros((len(FEATURES) + (len(ADVANCED) if self.is_advanced else 0) + n_zernike, 0))
         segmented, pixels, starts = objects.segmented, objects.pixels, objects.starts
         boxes, areas = objects.boxes, objects.areas.astype(np.float64)
         box_areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float64)
@@ -98,6 +105,9 @@ class MeasureSizeShape:
             "BoundingBoxArea": box_areas,
         }
         columns = [self._as_in_cellprofiler(objects, name, values[name]) for name in FEATURES]
+        if self.is_advanced:
+            of_tensors = [*tensors.reshape(-1, 4).T, wide, narrow]
+            columns += [objects.moved_up(values) for values in [*advanced(objects), *of_tensors]]
         if self.with_zernike:
             columns += list(zernike.magnitudes(pixels, starts, segmented.shape[1], *objects.circles, ZERNIKE_DEGREE).T)
         return np.stack(columns)
@@ -155,33 +165,19 @@ def refine(tensors: np.ndarray, objects: Objects) -> np.ndarray:
     return np.array([orientation(*tensor.ravel()) for tensor in tensors])
 
 
+def advanced(objects: Objects) -> np.ndarray:
+    """Of `moments.FEATURES`: float64 (features, objects), NaN for a number without pixels."""
+    found = np.full((len(moments.FEATURES), objects.count), np.nan)
+    for k in np.flatnonzero(objects.areas):
+        top, left, bottom, right = objects.boxes[k]
+        found[:, k] = moments.advanced(objects.segmented[top:bottom, left:right] == k + 1)
+    return found
+
+
 def orientation(a: float, b: float, _: float, c: float) -> float:
     if a - c == 0:
         return -pi / 4.0 if b < 0 else pi / 4.0
     return 0.5 * atan2(-2 * b, c - a)
-
-
-def inertia_tensor(mask: np.ndarray) -> np.ndarray:
-    """With scikit-image's rounding (`skimage.measure.regionprops`): powers of the distance, summed axis by axis."""
-
-    def moments(centre: tuple[float, float]) -> np.ndarray:
-        sums = mask.astype(np.float64)
-        for axis, length in enumerate(mask.shape):
-            # Powers by the C library; newer NumPy has its own for each processor.
-            powers = np.array([[pow(at - centre[axis], float(power)) for power in range(4)] for at in range(length)])
-            sums = np.rollaxis(product(np.ascontiguousarray(np.rollaxis(sums, axis, 2)), powers), -1, axis)
-        return sums
-
-    raw = moments((0.0, 0.0))
-    central = moments((raw[1, 0] / raw[0, 0], raw[0, 1] / raw[0, 0]))
-    total = central[2, 0] + central[0, 2]
-    lean = -central[1, 1] / central[0, 0]
-    return np.array(
-        [
-            [(total - central[2, 0]) / central[0, 0], lean],
-            [lean, (total - central[0, 2]) / central[0, 0]],
-        ]
-    )
 
 
 @kernel

@@ -22,10 +22,11 @@ BY_SIZE = "Resize by specifying desired final dimensions"
 
 def compile(settings: Settings) -> Resize:
     method = settings.choice("Resizing method", (BY_FACTOR, BY_SIZE))
-    settings.choice("Additional image count", ("0",))
     factor = size = None
-    if method == BY_SIZE:
-        settings.choice("Method to specify the dimensions", ("Manual",))
+    like = ""
+    if method == BY_SIZE and settings.choice("Method to specify the dimensions", ("Manual", "Image")) == "Image":
+        like = settings.text("Select the image with the desired dimensions")
+    elif method == BY_SIZE:
         labels = ("Height", "Width") if settings.revision == 4 else ("Height (y)", "Width (x)")
         size = tuple(settings.integer(f"{label} of the final image") for label in labels)
     elif settings.revision == 4:  # one factor for both axes
@@ -33,48 +34,52 @@ def compile(settings: Settings) -> Resize:
     else:
         factor = (settings.number_of("Y Resizing factor"), settings.number_of("X Resizing factor"))
     return Resize(
-        image=settings.text("Select the input image"),
-        resized=settings.text("Name the output image"),
+        images=(settings.text("Select the input image"), *settings.texts("Select the additional image?")),
+        images_out=tuple(settings.texts("Name the output image")),
         factor=factor,
         size=size,
+        like=like,
         order=ORDERS[settings.choice("Interpolation method", tuple(ORDERS))],
     )
 
 
 @dataclass(frozen=True)
 class Resize:
-    """`factor` or `size`: of rows and of columns."""
+    """`factor` or `size`: of rows and of columns; or the name of the image that has the size, `like`."""
 
-    image: str
-    resized: str
+    images: tuple[str, ...]
+    images_out: tuple[str, ...]
     factor: tuple[float, float] | None
     size: tuple[int, ...] | None
+    like: str
     order: int
 
     objects_in = objects_out = ()
 
     @property
     def images_in(self) -> tuple[str, ...]:
-        return (self.image,)
-
-    @property
-    def images_out(self) -> tuple[str, ...]:
-        return (self.resized,)
+        return (*self.images, self.like) if self.like else self.images
 
     def features(self) -> dict[str, list[str]]:
         return {}
 
     def run(self, site: Workspace) -> None:
-        image = site.images[self.image]
-        shape = self.size or tuple(
-            int(np.round(length * factor)) for length, factor in zip(image.shape, self.factor or (), strict=True)
-        )
-        # scikit-image 0.26 gives what 0.20, on which CellProfiler runs, gave.
-        resized = resize(
-            smoothed(image, shape), shape, order=self.order, mode="symmetric", clip=False, anti_aliasing=False
-        )
-        pixels = np.clip(resized, np.nanmin(image), np.nanmax(image)).astype(np.float32)
-        site.derive(self.resized, pixels, self.image)
+        for name, resized in zip(self.images, self.images_out, strict=True):
+            image = site.images[name]
+            shape = site.images[self.like].shape if self.like else self._shape(image.shape)
+            site.derive(resized, resized_to(image, shape, self.order), name)
+
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if self.size:
+            return self.size
+        return tuple(int(np.round(length * factor)) for length, factor in zip(shape, self.factor or (), strict=True))
+
+
+def resized_to(image: np.ndarray, shape: tuple[int, ...], order: int) -> np.ndarray:
+    """float32 of this shape. `order`: of the splines between pixels."""
+    # scikit-image 0.26 gives what 0.20, on which CellProfiler runs, gave.
+    resized = resize(smoothed(image, shape), shape, order=order, mode="symmetric", clip=False, anti_aliasing=False)
+    return np.clip(resized, np.nanmin(image), np.nanmax(image)).astype(np.float32)
 
 
 def smoothed(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
