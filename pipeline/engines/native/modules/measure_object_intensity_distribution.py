@@ -74,6 +74,7 @@ class MeasureRadialDistribution:
     rings: tuple[Rings, ...]
 
     images_out = objects_out = ()
+    honours_masks = True  # CellProfiler measures what a mask hides, too
 
     def features(self) -> dict[str, list[str]]:
         names = [
