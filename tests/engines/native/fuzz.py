@@ -410,7 +410,48 @@ def math(random: Random, _: bool) -> Saved:
     }
 
 
+def relation(random: Random, _: bool) -> Saved:
+    parent, child = random.permutation(["Nuclei", "Cells", "Spots", "Kept"])[:2]
+    return "RelateObjects", {
+        "Parent objects": str(parent),
+        "Child objects": str(child),
+        "Calculate per-parent means for all child measurements?": yes(random),
+        "Do you want to save the children with parents as a new object set?": yes(random),
+        "Name the output object": "Related",
+    }
+
+
+def masked_objects(random: Random, _: bool) -> Saved:
+    handling = ("Keep overlapping region", "Keep", "Remove", "Remove depending on overlap")
+    source, by = random.permutation(["Nuclei", "Cells", "Cytoplasm", "Rims", "Spots", "Kept"])[:2]
+    return "MaskObjects", {
+        "Select objects to be masked": str(source),
+        "Name the masked objects": "Cut",
+        "Select the masking object": str(by),
+        "Handling of objects that are partially masked": pick(random, *handling),
+        "Fraction of object that must overlap": pick(random, "0", "0.2", "1", "-1"),
+        "Numbering of resulting objects": pick(random, "Renumber", "Retain"),
+        "Invert the mask?": yes(random),
+    }
+
+
+def crop(random: Random, _: bool) -> Saved:
+    return "Crop", {
+        "Select the input image": pick(random, "DNA", "Shown"),
+        "Name the output image": "Cropped",
+        "Select the cropping shape": pick(random, "Rectangle", "Ellipse", "Objects", "Image"),
+        "Left and right rectangle positions": pick(random, "0,end", "5,40", "3,-7", "50,200"),
+        "Top and bottom rectangle positions": pick(random, "0,end", "10,30", "2,-3"),
+        "Coordinates of ellipse center": "30,25",
+        "Ellipse radius, X direction": pick(random, "10", "30", "0"),
+        "Ellipse radius, Y direction": pick(random, "20", "30"),
+        "Select the objects": pick(random, "Nuclei", "Cells"),
+        "Select the masking image": "Math",
+        "Remove empty rows and columns?": "No",
+    }
+
+
 MEASURES: list[Callable[[Random, bool], Saved]] = [
     *(intensity, size_shape, neighbors, rings, colocalization, texture, granularity),
-    *(quality, image_intensity, area, flag, math),
+    *(quality, image_intensity, area, flag, math, relation, masked_objects, crop),
 ]

@@ -109,26 +109,31 @@ class Colocalization:
         object_sets = [site.objects[name] for name in self.objects_in]
         if site.masks.keys().isdisjoint(self.images_in):
             return in_objects([site.images[name] for name in self.images_in], object_sets, self.threshold, limits)
-        found: list[list[Coefficients]] = [[] for _ in object_sets]
-        for k, pair in enumerate(self.pairs):  # what is shown in both images differs from pair to pair
-            images = [site.images[name] for name in pair]
-            mask = np.ones(images[0].shape, bool)
-            for name in site.masks.keys() & pair:
-                mask &= site.masks[name]
-            sets = [objects.shown(mask) for objects in object_sets]
-            is_hidden = with_values(*(shown(site, name) for name in pair))[0].size == 0
-            for name, objects in zip(self.objects_in, sets, strict=True):
-                if objects.count and not objects.pixels.size and not is_hidden:
-                    raise ValueError(
-                        f"the masks of {pair[0]} and {pair[1]} leave no pixel of any of the {name}, and CellProfiler "
-                        "fails there too; leave this pair of images out"
-                    )
-            of_pair = in_objects(images, sets, self.threshold, limits and limits[k : k + 1])
-            for of_set, [coefficients] in zip(found, of_pair, strict=True):
-                if is_hidden:
-                    coefficients = {kind: np.full_like(values, np.nan) for kind, values in coefficients.items()}
-                of_set.append(coefficients)
-        return found
+        # What is shown in both images differs from pair to pair.
+        of_pairs = [
+            self._in_shown(site, pair, object_sets, limits and limits[k : k + 1]) for k, pair in enumerate(self.pairs)
+        ]
+        return [list(of_set) for of_set in zip(*of_pairs, strict=True)]
+
+    def _in_shown(
+        self, site: Workspace, pair: tuple[str, str], object_sets: Sequence[Objects], limits: Sequence[Limits] | None
+    ) -> list[Coefficients]:
+        """Of one pair, of each object set, where both images are shown; NaN where no pixel of the images is."""
+        if with_values(*(shown(site, name) for name in pair))[0].size == 0:
+            kinds = (*COEFFICIENTS, "Costes", "Costes back")
+            return [dict.fromkeys(kinds, np.full(objects.count, np.nan)) for objects in object_sets]
+        mask = np.ones(site.images[pair[0]].shape, bool)
+        for name in site.masks.keys() & pair:
+            mask &= site.masks[name]
+        sets = [objects.shown(mask) for objects in object_sets]
+        for name, objects in zip(self.objects_in, sets, strict=True):
+            if objects.count and not objects.pixels.size:
+                raise ValueError(
+                    f"the masks of {pair[0]} and {pair[1]} leave no pixel of any of the {name}, and CellProfiler fails "
+                    "there too; leave this pair of images out"
+                )
+        images = [site.images[name] for name in pair]
+        return [coefficients for [coefficients] in in_objects(images, sets, self.threshold, limits)]
 
     def _limits(self, site: Workspace, first: str, second: str) -> Limits:
         """Costes' thresholds of the whole images, which hold for objects too; NaN where no pixel has both values."""
