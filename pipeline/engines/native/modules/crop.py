@@ -97,7 +97,7 @@ class Crop:
             site.logical.add(self.cropped)
         else:
             site.logical.discard(self.cropped)
-        site.add_image(f"Crop_AreaRetainedAfterCropping_{self.cropped}", np.count_nonzero(inside))
+        site.add_image(f"Crop_AreaRetainedAfterCropping_{self.cropped}", int(np.count_nonzero(inside)))
         site.add_image(f"Crop_OriginalImageArea_{self.cropped}", image.size)
 
     def _inside(self, site: Workspace) -> np.ndarray:
