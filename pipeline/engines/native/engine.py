@@ -16,6 +16,7 @@ from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.engines.native.modules.correct_illumination_calculate import CalculateIllumination
 from pipeline.engines.native.registry import (
     OfLoadedImages,
+    OfMeasured,
     ReadsMeasurements,
     Settings,
     Step,
@@ -92,6 +93,7 @@ class NativeEngine:
         without = (f"Module {title} is left out: {why}" for title, why in without_rules.items())
         self.notes = (*pipeline.notes, *without, *(note for title, _ in self._steps for note in notes[title]))
         self.inputs = self._find_inputs(pipeline, drawn)
+        self._join_measurements()
         self._check_masks()
         self._done_with = last_uses([step for _, step in self._steps])
         loading.check(pipeline, self.inputs)
@@ -132,6 +134,22 @@ class NativeEngine:
                 self._steps[k] = title, step.of_loaded(inputs)
         return tuple(inputs)
 
+    def _join_measurements(self) -> None:
+        """Tell steps what has been measured before them; raises `CppipeError` where one reads what has not."""
+        measured: dict[str, list[str]] = {}
+        for k, (title, step) in enumerate(self._steps):
+            for object_set, feature in step.measurements_in if isinstance(step, ReadsMeasurements) else ():
+                if feature not in measured.get(object_set, ()):
+                    raise CppipeError(
+                        f"Module {title} reads the measurement {feature} of {object_set}, and no enabled module before "
+                        "it makes it. Enable the module that does, or choose another measurement."
+                    )
+            if isinstance(step, OfMeasured):
+                step = step.of_measured(measured)
+                self._steps[k] = title, step
+            for object_set, features in step.features().items():
+                measured.setdefault(object_set, []).extend(features)
+
     def _check_masks(self) -> None:
         """Raises `CppipeError` where a step reads an image that may have a mask, and would measure what it hides."""
         masked: set[str] = set()
@@ -153,7 +171,6 @@ class NativeEngine:
         needed: set[str] = set()
         images: set[str] = set()
         objects: set[str] = set()
-        measured: set[tuple[str, str]] = set()
         for title, step in self._steps:
             for name in (set(step.images_in) - images) & not_made.keys():
                 raise CppipeError(
@@ -161,13 +178,6 @@ class NativeEngine:
                     "cannot run this pipeline; `engine: {kind: cellprofiler}` can."
                 )
             needed |= set(step.images_in) - images
-            for object_set, feature in step.measurements_in if isinstance(step, ReadsMeasurements) else ():
-                if (object_set, feature) not in measured:
-                    raise CppipeError(
-                        f"Module {title} reads the measurement {feature} of {object_set}, and no enabled module before "
-                        "it makes it. Enable the module that does, or choose another measurement."
-                    )
-            measured |= {(name, feature) for name, features in step.features().items() for feature in features}
             for name in step.objects_in:
                 if name not in objects:
                     raise CppipeError(

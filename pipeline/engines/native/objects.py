@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.engines.native.kernels import labels
@@ -45,3 +47,22 @@ def relate(site: Workspace, parent: str, child: str) -> np.ndarray:
 def record_relation(site: Workspace, parent: str, child: str, parents: np.ndarray) -> None:
     site.add(parent, f"Children_{child}_Count", labels.children_of(parents, site.objects[parent].count))
     site.add(child, f"Parent_{parent}", parents)
+
+
+def numbered(kept: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    """int64 (count + 1): the new number of each label, 0 for those that go."""
+    table = np.zeros(count + 1, np.int64)
+    table[np.asarray(kept, np.int64)] = np.arange(1, len(kept) + 1)
+    return table
+
+
+def add_renumbered(site: Workspace, name: str, target: str, table: np.ndarray) -> None:
+    """Record a set with the numbers that `table` gives to the labels of another; what is beyond the table goes."""
+    source = site.objects[name]
+    beyond = max(0, source.count + 1 - len(table))
+    # Labels beyond the table become background first, and then what that becomes.
+    segmented = labels.look_up(source.segmented, np.append(table, np.full(beyond, table[0])))
+    is_gone = (segmented == 0) & (source.segmented != 0)
+    small_removed = np.where(is_gone, 0, source.small_removed).astype(np.int32)
+    record(site, target, Objects(segmented, source.unedited, small_removed, source.mask), with_z=True)
+    relate(site, name, target)

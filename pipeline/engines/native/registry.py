@@ -55,6 +55,13 @@ class OfLoadedImages(Protocol):
 
 
 @runtime_checkable
+class OfMeasured(Protocol):
+    """A step that measures what modules before it have measured, whatever that is: features by object set."""
+
+    def of_measured(self, measured: Mapping[str, Sequence[str]]) -> Step: ...
+
+
+@runtime_checkable
 class ReadsMeasurements(Protocol):
     """A step that reads what modules before it have measured: (object set or "Image", feature)."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -44,13 +44,15 @@ class Objects:
 
     Label images are int32 (y, x), 0 = background. `unedited` is before anything was discarded, `small_removed`
     before objects at the border were; modules that look at surroundings read those. `mask`: that of the image in which
-    the objects were found, bool (y, x), where it has one.
+    the objects were found, bool (y, x), where it has one. `least`: how many objects there are at least, also where the
+    last of them have lost all pixels.
     """
 
     segmented: np.ndarray
     unedited: np.ndarray
     small_removed: np.ndarray
     mask: np.ndarray | None = None
+    least: int = 0
 
     @classmethod
     def of(cls, segmented: np.ndarray, unedited: np.ndarray | None = None, small_removed: np.ndarray | None = None):
@@ -58,20 +60,28 @@ class Objects:
         unedited = segmented if unedited is None else unedited
         return cls(segmented, unedited, unedited if small_removed is None else small_removed)
 
+    def renumbered(self, segmented: np.ndarray) -> Objects:
+        """Some of these objects with other numbers, which have what was discarded in common with them."""
+        return Objects(
+            segmented,
+            segmented if self.unedited is self.segmented else self.unedited,
+            segmented if self.small_removed is self.segmented else self.small_removed,
+            self.mask,
+        )
+
+    def shown(self, mask: np.ndarray) -> Objects:
+        """The same objects, as many, without the pixels that a mask hides."""
+        segmented = np.where(mask, self.segmented, np.int32(0))
+        return replace(self.renumbered(segmented), least=self.count)
+
     @cached_property
     def count(self) -> int:
         """The highest label. A label below it may have no pixel (a cytoplasm that its nucleus covers)."""
-        return int(self.segmented.max(initial=0))
+        return max(self.least, int(self.segmented.max(initial=0)))
 
     @cached_property
     def _by_label(self) -> tuple[np.ndarray, np.ndarray]:
         return pixels_by_label(self.segmented.ravel(), self.count)
-
-    def within_mask(self) -> Objects:
-        """What of the objects lies within their mask; numbers stay."""
-        if self.mask is None:
-            return self
-        return Objects.of(np.where(self.mask, self.segmented, np.int32(0)))
 
     @property
     def pixels(self) -> np.ndarray:

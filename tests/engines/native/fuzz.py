@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.engines.limits import LIMITS
 from tests.engines import cppipes
-from tests.engines.cppipes import CELLS, NUCLEI, Saved
+from tests.engines.cppipes import CELLS, MORE, NUCLEI, Saved
 from tests.engines.native.synthetic import blobs
 
 SECONDARY = ("Propagation", "Watershed - Image", "Watershed - Gradient", "Distance - N", "Distance - B")
@@ -27,7 +27,7 @@ def case(seed: int, *, wild: bool = False) -> tuple[str, dict[str, np.ndarray]]:
     """The text of a pipeline and its images. With `wild`, numbers also go as far as they can be written."""
     random = np.random.default_rng(seed)
     images = site(random)
-    modules = [*image_modules(random, wild), *object_modules(random, wild)]
+    modules = [*image_modules(random, wild), *object_modules(random, wild), *masked_modules(random, wild)]
     modules += [measure(random, wild) for measure in random.permutation(MEASURES)[: random.integers(1, 4)]]
     return cppipes.write(*modules), images
 
@@ -165,9 +165,8 @@ def image_modules(random: Random, wild: bool) -> list[Saved]:
     ]
 
 
-def object_modules(random: Random, wild: bool) -> list[Saved]:
-    """Nuclei, Cells, Cytoplasm, which may lack numbers, and Rims round these."""
-    nuclei: Settings = {
+def primary(random: Random, wild: bool) -> Saved:
+    return NUCLEI[0], NUCLEI[1] | {
         "Typical diameter of objects, in pixel units (Min,Max)": pick(random, "8,30", "1,200", "13,40", "-4,30"),
         "Discard objects outside the diameter range?": yes(random),
         "Discard objects touching the border of the image?": yes(random),
@@ -194,6 +193,10 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
             wild,
         ),
     }
+
+
+def object_modules(random: Random, wild: bool) -> list[Saved]:
+    """Nuclei, Cells, Cytoplasm, which may lack numbers, and Rims round these."""
 
     def grown(seeds: str, name: str) -> Saved:
         method = pick(random, *SECONDARY)
@@ -222,7 +225,7 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
         "Shrink smaller object prior to subtraction?": yes(random),
     }
     made = [
-        (NUCLEI[0], NUCLEI[1] | nuclei),
+        primary(random, wild),
         grown("Nuclei", "Cells"),
         ("IdentifyTertiaryObjects", cytoplasm),
         grown("Cytoplasm", "Rims"),
@@ -237,13 +240,42 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
     return made
 
 
+def masked_modules(random: Random, wild: bool) -> list[Saved]:
+    """Shown, an image with a mask, Spots in it, and Kept, some of another set."""
+    shown: Settings = {
+        "Select the input image": pick(random, "DNA", "RNA", "Flat", "Math"),
+        "Name the output image": "Shown",
+        "Use objects or an image as a mask?": pick(random, "Objects", "Objects", "Image"),
+        "Select object for mask": pick(random, "Nuclei", "Cells", "Cytoplasm"),
+        "Select image for mask": "Math",
+        "Invert the mask?": yes(random),
+    }
+    spots = {"Select the input image": "Shown", "Name the primary objects to be identified": "Spots"}
+    source, others = random.permutation(["Nuclei", "Cells", "Cytoplasm", "Rims", "Spots"])[:2]
+    kept: Settings = {
+        "Select the objects to filter": str(source),
+        "Name the output objects": "Kept",
+        "Select the filtering mode": pick(random, "Measurements", "Image or mask border"),
+        "Select the filtering method": pick(random, "Limits", "Limits", "Maximal", "Minimal"),
+        "Select the measurement to filter by": pick(random, "Location_Center_X", "Number_Object_Number"),
+        "Minimum value": pick(random, "1", "15", "40"),
+        "Maximum value": pick(random, "3", "30", "70"),
+        "Keep removed objects as a separate set?": yes(random),
+        "Additional object count": "1",
+        MORE: [f"Select additional object to relabel:{others}", "Name the relabeled objects:Others"],
+    }
+    module, settings = primary(random, wild)
+    return [("MaskImage", shown), (module, settings | spots), ("FilterObjects", kept)]
+
+
 def sets(random: Random) -> str:
-    return ", ".join(random.permutation(["Nuclei", "Cells", "Cytoplasm", "Rims"])[: random.integers(1, 4)])
+    every = ["Nuclei", "Cells", "Cytoplasm", "Rims", "Spots", "Kept", "Others"]
+    return ", ".join(random.permutation(every)[: random.integers(1, 4)])
 
 
 def intensity(random: Random, _: bool) -> Saved:
     return "MeasureObjectIntensity", {
-        "Select images to measure": "DNA, RNA, Math, Flat",
+        "Select images to measure": "DNA, RNA, Math, Flat, Shown",
         "Select objects to measure": sets(random),
     }
 
@@ -286,7 +318,7 @@ def rings(random: Random, wild: bool) -> Saved:
 
 def colocalization(random: Random, wild: bool) -> Saved:
     return "MeasureColocalization", {
-        "Select images to measure": "DNA, RNA, Flat",
+        "Select images to measure": pick(random, "DNA, RNA, Flat", "DNA, Shown"),
         "Select objects to measure": sets(random),
         "Select where to measure correlation": pick(random, "Within objects", "Both"),
         "Run all metrics?": "No",
@@ -298,7 +330,7 @@ def colocalization(random: Random, wild: bool) -> Saved:
 
 def texture(random: Random, wild: bool) -> Saved:
     return "MeasureTexture", {
-        "Select images to measure": "DNA, RNA",
+        "Select images to measure": "DNA, Shown",
         "Select objects to measure": sets(random),
         "Measure whole images or objects?": pick(random, "Objects", "Both"),
         "Enter how many gray levels to measure the texture at": pick(random, "0", "1", "2", "9", "256", "257"),
@@ -308,7 +340,7 @@ def texture(random: Random, wild: bool) -> Saved:
 
 def granularity(random: Random, wild: bool) -> Saved:
     return "MeasureGranularity", {
-        "Select images to measure": "RNA",
+        "Select images to measure": pick(random, "RNA", "Shown"),
         "Measure within objects?": "Yes",
         "Select objects to measure": sets(random),
         "Subsampling factor for granularity measurements": pick(random, "-1", "0", "0.5", "0.7", "1", "1.5"),
@@ -321,7 +353,7 @@ def granularity(random: Random, wild: bool) -> Saved:
 def quality(random: Random, _: bool) -> Saved:
     return "MeasureImageQuality", {
         "Calculate metrics for which images?": pick(random, "Select...", "All loaded images"),
-        "Select the images to measure": pick(random, "DNA", "RNA, Flat", "Math, DNA"),
+        "Select the images to measure": pick(random, "DNA", "RNA, Shown", "Math, Flat"),
         "Include the image rescaling value?": yes(random),
         "Spatial scale for blur measurements": pick(random, "1", "5", "20", "300"),
         "Two-class or three-class thresholding?": pick(random, "Two classes", "Three classes"),
@@ -333,7 +365,7 @@ def quality(random: Random, _: bool) -> Saved:
 
 def image_intensity(random: Random, _: bool) -> Saved:
     return "MeasureImageIntensity", {
-        "Select images to measure": "DNA, Math, Flat",
+        "Select images to measure": "DNA, Math, Shown",
         "Measure the intensity only from areas enclosed by objects?": yes(random),
         "Select input object sets": sets(random),
         "Calculate custom percentiles": yes(random),
@@ -401,7 +433,48 @@ def math(random: Random, _: bool) -> Saved:
     }
 
 
+def relation(random: Random, _: bool) -> Saved:
+    parent, child = random.permutation(["Nuclei", "Cells", "Spots", "Kept"])[:2]
+    return "RelateObjects", {
+        "Parent objects": str(parent),
+        "Child objects": str(child),
+        "Calculate per-parent means for all child measurements?": yes(random),
+        "Do you want to save the children with parents as a new object set?": yes(random),
+        "Name the output object": "Related",
+    }
+
+
+def masked_objects(random: Random, _: bool) -> Saved:
+    handling = ("Keep overlapping region", "Keep", "Remove", "Remove depending on overlap")
+    source, by = random.permutation(["Nuclei", "Cells", "Cytoplasm", "Rims", "Spots", "Kept"])[:2]
+    return "MaskObjects", {
+        "Select objects to be masked": str(source),
+        "Name the masked objects": "Cut",
+        "Select the masking object": str(by),
+        "Handling of objects that are partially masked": pick(random, *handling),
+        "Fraction of object that must overlap": pick(random, "0", "0.2", "1", "-1"),
+        "Numbering of resulting objects": pick(random, "Renumber", "Retain"),
+        "Invert the mask?": yes(random),
+    }
+
+
+def crop(random: Random, _: bool) -> Saved:
+    return "Crop", {
+        "Select the input image": pick(random, "DNA", "Shown"),
+        "Name the output image": "Cropped",
+        "Select the cropping shape": pick(random, "Rectangle", "Ellipse", "Objects", "Image"),
+        "Left and right rectangle positions": pick(random, "0,end", "5,40", "3,-7", "50,200"),
+        "Top and bottom rectangle positions": pick(random, "0,end", "10,30", "2,-3"),
+        "Coordinates of ellipse center": "30,25",
+        "Ellipse radius, X direction": pick(random, "10", "30", "0"),
+        "Ellipse radius, Y direction": pick(random, "20", "30"),
+        "Select the objects": pick(random, "Nuclei", "Cells"),
+        "Select the masking image": "Math",
+        "Remove empty rows and columns?": "No",
+    }
+
+
 MEASURES: list[Callable[[Random, bool], Saved]] = [
     *(intensity, size_shape, neighbors, rings, colocalization, texture, granularity),
-    *(quality, image_intensity, area, flag, math),
+    *(quality, image_intensity, area, flag, math, relation, masked_objects, crop),
 ]

@@ -238,6 +238,33 @@ def test_all_loaded_images_are_those_that_the_pipeline_reads():
     assert_equal(text, cells())
 
 
+def test_black_and_white_images_overlap_and_are_measured_as_by_cellprofiler():
+    truth = {"Select the image to be used as the ground truth basis for calculating the amount of overlap": "DNA"}
+    tested = {"Select the image to be used to test for overlap": "RNA"}
+    white = {"Use objects or an image as a mask?": "Image", "Select image for mask": "Shown", "Invert the mask?": "No"}
+    hidden = {"Select the input image": "DNA", "Name the output image": "Part"}
+    areas = {"Measure the area occupied by": "Binary Image", "Select binary images to measure": "RNA, Part"}
+    text = cppipes.write(
+        ("MaskImage", white | hidden),
+        ("MeasureImageOverlap", truth | tested),
+        (
+            "MeasureImageOverlap",
+            tested | dict.fromkeys(truth, "Part") | {"Select the image to be used to test for overlap": "Part"},
+        ),
+        ("MeasureImageAreaOccupied", areas),
+    )
+    cases = []
+    for seed, share in ((1, 0.5), (2, 0.1), (3, 0), (4, 1)):
+        random = np.random.default_rng(seed)
+        blocks = {name: random.random((9, 11)) < share for name in ("DNA", "RNA", "Shown")}
+        cases.append((text, {name: np.kron(image, np.ones((6, 5), bool)) for name, image in blocks.items()}))
+
+    with open_engine("native", text) as native:
+        for (_, given), theirs in zip(cases, measured_by_cellprofiler(cases), strict=True):
+            assert not isinstance(theirs, str), theirs
+            assert is_equal(compare(native.measure(given), theirs))
+
+
 @pytest.mark.parametrize("skips", ["Yes", "No"])
 def test_a_flagged_site_is_skipped_where_the_pipeline_says_so(skips):
     text = cppipes.write(

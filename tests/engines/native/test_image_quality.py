@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import centrosome.otsu
 import numpy as np
 from centrosome.haralick import Haralick
 from hypothesis import given
@@ -11,6 +12,8 @@ from scipy import ndimage
 from pipeline.engines.native import brightness
 from pipeline.engines.native.modules.measure_image_quality import (
     correlation,
+    otsu,
+    otsu3,
     radial_sums,
     slope,
     tile_of,
@@ -77,12 +80,29 @@ def test_a_slope_is_that_of_least_squares(points):
     np.testing.assert_allclose(slope(x, y), expected, rtol=1e-6, atol=1e-9)
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from((2, 3, 127, 128, 129, 255, 256, 257, 513, 3000)), st.integers(0, 3))
+def test_thresholds_of_two_and_three_classes_are_those_of_centrosome(seed, n, kind):
+    random = np.random.default_rng(seed)
+    peaks = np.concatenate([random.normal(0.2, 0.05, n // 2), random.normal(0.7, 0.05, n - n // 2)])
+    values = np.sort((random.random(n), np.round(random.random(n) * 5) / 8, random.random(n) ** 4, peaks)[kind])
+    if values[0] == values[-1]:
+        values[-1] += 1
+    with np.errstate(all="ignore"):
+        assert otsu(values) == centrosome.otsu.otsu(values.copy())
+        assert otsu3(values) == centrosome.otsu.otsu3(values.copy())
+
+
 @given(st.data())
-def test_percentiles_and_median_are_numpys(data):
+def test_percentiles_and_medians_are_numpys(data):
     pixels = data.draw(images(data.draw(shapes()))).ravel()
     wanted = data.draw(st.lists(st.integers(0, 100), max_size=4))
+    in_order = brightness.ordered(pixels)
 
-    np.testing.assert_allclose(brightness.percentiles(pixels, wanted), np.percentile(pixels, wanted), rtol=2e-7)
-    summary = dict(zip(brightness.SUMMARY, brightness.summary(pixels), strict=True))
+    np.testing.assert_array_equal(in_order, np.sort(pixels))
+    np.testing.assert_allclose(brightness.percentiles(in_order, wanted), np.percentile(pixels, wanted), rtol=2e-7)
+    summary = dict(zip(brightness.SUMMARY, brightness.summary(pixels, in_order), strict=True))
     assert summary["MedianIntensity"] == np.median(pixels)
+    assert summary["MADIntensity"] == np.median(np.abs(pixels - np.median(pixels)))
+    centre = np.float32(data.draw(st.floats(-1, 2, width=32)))
+    assert brightness.median_deviation(in_order, centre) == np.median(np.abs(pixels - centre))
     np.testing.assert_allclose(summary["StdIntensity"], pixels.astype(np.float64).std(), rtol=1e-4, atol=1e-6)

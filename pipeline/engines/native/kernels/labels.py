@@ -32,6 +32,11 @@ def at_border(labels: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
 
 
+def mask_border(mask: np.ndarray) -> np.ndarray:
+    """bool (y, x): pixels of the mask with a 4-neighbour outside it, or at the image's border."""
+    return mask & ~ndimage.binary_erosion(mask)
+
+
 @kernel
 def centres(segmented: np.ndarray, count: int) -> np.ndarray:
     """float64 (count, 2): mean row and column, NaN for a number without pixels."""

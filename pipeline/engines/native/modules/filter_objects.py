@@ -105,13 +105,12 @@ class FilterObjects:
         kept = self.kept(site, source)
         is_kept = np.zeros(source.count + 1, bool)
         is_kept[kept] = True
-        table = numbered(kept, source.count)
+        table = objects.numbered(kept, source.count)
         for name, target in self.renamed:
-            add_renumbered(site, name, target, table)
+            objects.add_renumbered(site, name, target, table)
         if self.removed:
-            add_renumbered(
-                site, self.renamed[0][0], self.removed, numbered(np.flatnonzero(~is_kept[1:]) + 1, source.count)
-            )
+            table = objects.numbered(np.flatnonzero(~is_kept[1:]) + 1, source.count)
+            objects.add_renumbered(site, self.renamed[0][0], self.removed, table)
 
     def kept(self, site: Workspace, source: Objects) -> Sequence[int] | np.ndarray:
         """The labels that stay, in the order of their new numbers."""
@@ -152,22 +151,3 @@ def off_the_border(source: Objects) -> list[int]:
 def in_order_of_appearance(segmented: np.ndarray) -> list[int]:
     numbers, first = np.unique(segmented, return_index=True)
     return numbers[np.argsort(first)].tolist()
-
-
-def numbered(kept: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
-    """int64 (count + 1): the new number of each label, 0 for those that go."""
-    table = np.zeros(count + 1, np.int64)
-    table[np.asarray(kept, np.int64)] = np.arange(1, len(kept) + 1)
-    return table
-
-
-def add_renumbered(site: Workspace, name: str, target: str, table: np.ndarray) -> None:
-    """Record a set with the numbers that `table` gives to the labels of another; what is beyond the table goes."""
-    source = site.objects[name]
-    beyond = max(0, source.count + 1 - len(table))
-    # Labels beyond the table become background first, and then what that becomes.
-    segmented = labels.look_up(source.segmented, np.append(table, np.full(beyond, table[0])))
-    is_gone = (segmented == 0) & (source.segmented != 0)
-    small_removed = np.where(is_gone, 0, source.small_removed).astype(np.int32)
-    objects.record(site, target, Objects(segmented, source.unedited, small_removed, source.mask), with_z=True)
-    objects.relate(site, name, target)

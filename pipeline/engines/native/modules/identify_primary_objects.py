@@ -95,6 +95,7 @@ class IdentifyPrimaryObjects:
     threshold: Threshold
 
     images_out = objects_in = ()
+    honours_masks = True
 
     @property
     def images_in(self) -> tuple[str, ...]:
@@ -111,19 +112,19 @@ class IdentifyPrimaryObjects:
         }
 
     def run(self, site: Workspace) -> None:
-        image = site.images[self.image]
-        foreground = self.threshold.foreground(site, image, self.name)
+        image, mask = site.images[self.image], site.masks.get(self.image)
+        foreground = self.threshold.foreground(site, image, self.name, mask)
         if self.fill_before:
             foreground = cpmorphology.fill_labeled_holes(
                 foreground, size_fn=lambda size, _: size < self.diameters[1] * self.diameters[1]
             )
         unedited, count = ndimage.label(foreground, EIGHT_CONNECTED, output=np.int32)
         if self.declump != "None":
-            unedited, count = self.declumped(image, unedited)
+            unedited, count = self.declumped(image, unedited, mask)
         is_kept = np.ones(count + 1, bool)
         is_kept[0] = False
         if self.drop_at_border:
-            is_kept[labels.at_border(unedited)] = False
+            is_kept[labels_at_border(unedited, mask)] = False
         is_not_small = is_kept.copy()
         if self.drop_outside_range and count > 0:
             pixels = labels.areas(unedited, count)
@@ -136,9 +137,11 @@ class IdentifyPrimaryObjects:
         segmented = relabelled(labels.fill_holes(kept) if self.fill_after else kept)
         if self.most_objects is not None and segmented.max(initial=0) > self.most_objects:
             segmented = np.zeros_like(segmented)
-        objects.record(site, self.name, Objects(segmented, unedited, small_removed), with_z=True)
+        objects.record(site, self.name, Objects(segmented, unedited, small_removed, mask), with_z=True)
 
-    def declumped(self, image: np.ndarray, clumps: np.ndarray) -> tuple[np.ndarray, int]:
+    def declumped(
+        self, image: np.ndarray, clumps: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, int]:
         """Split clumps at their narrow or dim places: (labels, count). `clumps` int32 (y, x)."""
         distance = None
         if self.declump == "Shape":
@@ -146,7 +149,7 @@ class IdentifyPrimaryObjects:
             inside = clumps if self.fill_after else labels.fill_holes(clumps)
             heights = distance = distance_inside(inside > 0) + uniform_noise(image.shape)
         else:
-            heights = smoothed_for_maxima(image, self.smoothing_filter)
+            heights = smoothed_for_maxima(image, self.smoothing_filter, mask)
         radius = min(max(1.0, self.suppression - 0.5), sum(image.shape))  # there is nothing beyond
         seeds, count = numbered_maxima(heights, clumps, radius, self.scale)
         if self.divide == "Propagate":
@@ -158,6 +161,12 @@ class IdentifyPrimaryObjects:
                 distance = distance_inside(clumps > 0)
             relief = distance.max() - distance
         return watershed(relief, seeds, clumps > 0), count
+
+
+def labels_at_border(unedited: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The labels on the image's border, or where there is none, on the border of the mask."""
+    found = labels.at_border(unedited)
+    return found if mask is None or found.any() else np.unique(unedited[labels.mask_border(mask)])
 
 
 def distance_inside(mask: np.ndarray) -> np.ndarray:
@@ -181,8 +190,8 @@ def relabelled(segmented: np.ndarray) -> np.ndarray:
     return labels.look_up(segmented, table)
 
 
-def smoothed_for_maxima(image: np.ndarray, filter_size: float) -> np.ndarray:
-    """Gaussian of sigma filter_size/2.35, cut at half the filter size and corrected at the borders."""
+def smoothed_for_maxima(image: np.ndarray, filter_size: float, mask: np.ndarray | None = None) -> np.ndarray:
+    """Gaussian of sigma filter_size/2.35, cut at half the filter size, corrected at the borders; 0 outside the mask."""
     if filter_size == 0:
         return image
     sigma = filter_size / 2.35
@@ -195,7 +204,10 @@ def smoothed_for_maxima(image: np.ndarray, filter_size: float) -> np.ndarray:
         down = ndimage.convolve1d(pixels, weights, axis=0, mode="constant")
         return ndimage.convolve1d(down, weights, axis=1, mode="constant")
 
-    return (smooth(image) / smooth(np.ones(image.shape))).astype(image.dtype)
+    if mask is None:
+        return (smooth(image) / smooth(np.ones(image.shape))).astype(image.dtype)
+    shown = np.where(mask, image, image.dtype.type(0))
+    return np.where(mask, smooth(shown) / smooth(mask.astype(float)), 0).astype(image.dtype)
 
 
 def numbered_maxima(

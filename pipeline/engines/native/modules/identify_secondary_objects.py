@@ -56,6 +56,7 @@ class IdentifySecondaryObjects:
     kept_seeds: str  # the name of the seeds whose objects were not dropped, or ""
 
     images_out = ()
+    honours_masks = True
 
     @property
     def images_in(self) -> tuple[str, ...]:
@@ -89,15 +90,15 @@ class IdentifySecondaryObjects:
 
     def run(self, site: Workspace) -> None:
         site.check_shapes(self.image, self.seeds)
-        image, primary = site.images[self.image], site.objects[self.seeds]
-        foreground = self.threshold.foreground(site, image, self.name) if self.threshold else None
-        grown = self.grown(image, competitors(primary), foreground)
+        image, primary, mask = site.images[self.image], site.objects[self.seeds], site.masks.get(self.image)
+        foreground = self.threshold.foreground(site, image, self.name, mask) if self.threshold else None
+        grown = self.grown(image, competitors(primary), foreground, mask)
         if self.fill_holes:
             grown = labels.fill_holes(grown, only_background=True)
         segmented, kept = labels.look_up(grown, accepted(grown, primary.segmented)), primary.segmented
         if self.drop_at_border:
-            segmented, kept = without_border(segmented, kept)
-        objects.record(site, self.name, Objects(segmented, grown, grown), with_z=True)
+            segmented, kept = without_border(segmented, kept, mask)
+        objects.record(site, self.name, Objects(segmented, grown, grown, mask), with_z=True)
         objects.relate(site, self.seeds, self.name)
         site.relations.add((self.seeds, self.name))
         if self.kept_seeds:
@@ -107,7 +108,9 @@ class IdentifySecondaryObjects:
             objects.relate(site, self.seeds, self.kept_seeds)
             objects.relate(site, self.kept_seeds, self.name)
 
-    def grown(self, image: np.ndarray, seeds: np.ndarray, foreground: np.ndarray | None) -> np.ndarray:
+    def grown(
+        self, image: np.ndarray, seeds: np.ndarray, foreground: np.ndarray | None, mask: np.ndarray | None = None
+    ) -> np.ndarray:
         """int32 (y, x): the seeds and what each of them reaches."""
         if self.method == "Distance - N":
             distance, (rows, columns) = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
@@ -115,7 +118,8 @@ class IdentifySecondaryObjects:
         assert foreground is not None
         if self.method.startswith("Watershed"):
             relief = np.float32(1) - image if self.method == "Watershed - Image" else np.abs(ndimage.sobel(image))
-            return watershed(relief, seeds, foreground | (seeds > 0))
+            place = foreground | (seeds > 0)
+            return watershed(relief, seeds, place if mask is None else place & mask)
         if self.method == "Propagation":
             return propagate(image, seeds, foreground, self.regularization)[0]
         grown, distance = propagate(image, seeds, foreground, 1.0)
@@ -144,10 +148,14 @@ def accepted(grown: np.ndarray, segmented: np.ndarray) -> np.ndarray:
     return table
 
 
-def without_border(segmented: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Objects of which none touches the border, and the seeds on which they lie, both with the seeds' new numbers."""
+def without_border(
+    segmented: np.ndarray, seeds: np.ndarray, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of which none touches the border (that of the mask, where there is one), and the seeds on which they lie,
+    both with the seeds' new numbers.
+    """
     table = np.arange(int(max(segmented.max(initial=0), seeds.max(initial=0))) + 1)
-    table[labels.at_border(segmented)] = 0
+    table[labels.at_border(segmented) if mask is None else np.unique(segmented[labels.mask_border(mask)])] = 0
     segmented = labels.look_up(segmented, table)
     is_kept = accepted(seeds, segmented) > 0
     numbers = np.zeros(table.size, np.int64)

@@ -56,7 +56,8 @@ class IdentifyTertiaryObjects:
         larger, smaller = site.objects[self.larger].segmented, site.objects[self.smaller].segmented
         # The outline of the smaller object stays, so that something is left where both are the same.
         removed = (smaller > 0) & ~labels.outline(smaller) if self.shrink else smaller > 0
-        tertiary = Objects.of(np.where(removed, 0, larger).astype(np.int32))
+        segmented = np.where(removed, 0, larger).astype(np.int32)
+        tertiary = Objects(segmented, segmented, segmented, site.objects[self.larger].mask)
         objects.record(site, self.name, tertiary, with_z=False)
         parents = objects.relate(site, self.larger, self.name)
         site.relations.add((self.larger, self.name))

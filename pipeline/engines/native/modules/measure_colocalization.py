@@ -68,6 +68,7 @@ class Colocalization:
     costes: str  # how its thresholds are sought, or ""
 
     images_out = objects_out = ()
+    honours_masks = True
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -88,26 +89,55 @@ class Colocalization:
 
     def run(self, site: Workspace) -> None:
         site.check_shapes(*self.images_in, *self.objects_in)
-        images = [site.images[name] for name in self.images_in]
         limits = [self._limits(site, *pair) for pair in self.pairs] if self.costes else None
         if self.wants_images:
             for k, pair in enumerate(self.pairs):
-                first, second = (site.images[name] for name in pair)
+                first, second = (shown(site, name) for name in pair)
                 is_logical = not site.logical.isdisjoint(pair)
                 found = in_image(first, second, self.threshold, is_logical=is_logical)
                 if limits:
                     found |= costes_in_image(first, second, limits[k])
                 for feature, value in self._named(found, pair).items():
                     site.add_image(feature, value.item())
-        object_sets = [site.objects[name] for name in self.objects_in]
-        for name, of_set in zip(self.objects_in, in_objects(images, object_sets, self.threshold, limits), strict=True):
+        for name, of_set in zip(self.objects_in, self._in_objects(site, limits), strict=True):
             for pair, coefficients in zip(self.pairs, of_set, strict=True):
                 for feature, values in self._named(coefficients, pair).items():
                     site.add(name, feature, values)
 
+    def _in_objects(self, site: Workspace, limits: Sequence[Limits] | None) -> list[list[Coefficients]]:
+        """Of each object set, of each pair."""
+        object_sets = [site.objects[name] for name in self.objects_in]
+        if site.masks.keys().isdisjoint(self.images_in):
+            return in_objects([site.images[name] for name in self.images_in], object_sets, self.threshold, limits)
+        # What is shown in both images differs from pair to pair.
+        of_pairs = [
+            self._in_shown(site, pair, object_sets, limits and limits[k : k + 1]) for k, pair in enumerate(self.pairs)
+        ]
+        return [list(of_set) for of_set in zip(*of_pairs, strict=True)]
+
+    def _in_shown(
+        self, site: Workspace, pair: tuple[str, str], object_sets: Sequence[Objects], limits: Sequence[Limits] | None
+    ) -> list[Coefficients]:
+        """Of one pair, of each object set, where both images are shown; NaN where no pixel of the images is."""
+        if with_values(*(shown(site, name) for name in pair))[0].size == 0:
+            kinds = (*COEFFICIENTS, "Costes", "Costes back")
+            return [dict.fromkeys(kinds, np.full(objects.count, np.nan)) for objects in object_sets]
+        mask = np.ones(site.images[pair[0]].shape, bool)
+        for name in site.masks.keys() & pair:
+            mask &= site.masks[name]
+        sets = [objects.shown(mask) for objects in object_sets]
+        for name, objects in zip(self.objects_in, sets, strict=True):
+            if objects.count and not objects.pixels.size:
+                raise ValueError(
+                    f"the masks of {pair[0]} and {pair[1]} leave no pixel of any of the {name}, and CellProfiler fails "
+                    "there too; leave this pair of images out"
+                )
+        images = [site.images[name] for name in pair]
+        return [coefficients for [coefficients] in in_objects(images, sets, self.threshold, limits)]
+
     def _limits(self, site: Workspace, first: str, second: str) -> Limits:
         """Costes' thresholds of the whole images, which hold for objects too; NaN where no pixel has both values."""
-        x, y = with_values(site.images[first], site.images[second])
+        x, y = with_values(shown(site, first), shown(site, second))
         if x.size == 0:
             return np.float32(np.nan), np.float32(np.nan)
         scales = [scale for scale in (site.scales[first], site.scales[second]) if scale is not None]
@@ -122,6 +152,12 @@ class Colocalization:
             if kind in BOTH_WAYS:
                 named[f"Correlation_{kind}_{second}_{first}"] = coefficients[kind + " back"]
         return named
+
+
+def shown(site: Workspace, name: str) -> np.ndarray:
+    """An image, without a value (NaN) where its mask hides it."""
+    image = site.images[name]
+    return np.where(site.masks[name], image, np.float32(np.nan)) if name in site.masks else image
 
 
 def in_objects(

@@ -59,6 +59,7 @@ class Granularity:
     length: int
 
     images_out = objects_out = ()
+    honours_masks = True
 
     def features(self) -> dict[str, list[str]]:
         names = [f"Granularity_{k}_{image}" for image in self.images_in for k in range(1, self.length + 1)]
@@ -66,15 +67,20 @@ class Granularity:
 
     def run(self, site: Workspace) -> None:
         site.check_shapes(*self.images_in, *self.objects_in)
-        labelled = Spans.of([site.objects[name] for name in self.objects_in])
+        object_sets = [site.objects[name] for name in self.objects_in]
+        whole_objects = Spans.of(object_sets)
         rows = None
         for name in self.images_in:
             if rows is None:
                 rows = room_for_rows(site.images[name].shape, self.subsampling)
+            mask, labelled = site.masks.get(name), whole_objects
+            if mask is not None:
+                labelled = Spans.of([objects.shown(mask) for objects in object_sets])
             whole, within = granularity(
                 site.images[name],
                 labelled,
                 rows,
+                mask,
                 subsampling=self.subsampling,
                 background_subsampling=self.background_subsampling,
                 radius=self.radius,
@@ -163,6 +169,7 @@ def granularity(
     image: np.ndarray,
     labelled: Spans,
     rows: np.ndarray,
+    shown: np.ndarray | None = None,
     *,
     subsampling: float,
     background_subsampling: float,
@@ -171,12 +178,13 @@ def granularity(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Granular spectrum of a float32 image: float64, (length) of the whole and (length, objects of all sets).
 
-    `rows`: see `room_for_rows`; what is in it does not matter.
+    `rows`: see `room_for_rows`; what is in it does not matter. `shown`: the mask of the image, where it has one; the
+    objects have to lie within it.
     Percent of the mean that round k takes away. The mean at the start is that of the subsampled image without its
     background for the image, that of the image as it is for an object. Raises ValueError for an image one or two pixels
     high or wide, where CellProfiler divides by zero.
     """
-    pixels, mask, shape = without_background(image, subsampling, background_subsampling, radius)
+    pixels, mask, shape = without_background(image, subsampling, background_subsampling, radius, shown)
     is_inside = np.ones(pixels.shape, np.bool_) if mask is None else mask
     order, parent, radius_of = component_tree(pixels, length, is_inside)
     y, x = _stretched(image.shape, shape)
@@ -186,7 +194,7 @@ def granularity(
         rounds = min(LANES, length + 1 - first)
         reconstructions(pixels.ravel(), order, parent, radius_of, first, rows.reshape(-1, LANES))
         kept = rows.reshape(-1, LANES) if mask is None else rows[mask]
-        image_means += [float(total) / len(kept) for total in float32_sums(kept)[:rounds]]
+        image_means += [np.float64(total) / len(kept) for total in float32_sums(kept)[:rounds]]
         found = np.zeros((labelled.areas.size, LANES))
         sums_in_objects(rows, y, x, labelled.spans, labelled.owners, found)
         object_means += list((found / labelled.areas[:, None]).T[:rounds])
@@ -215,17 +223,22 @@ def _sums_by_owner(image: np.ndarray, spans: np.ndarray, owners: np.ndarray, n_o
 
 
 def without_background(
-    image: np.ndarray, subsampling: float, background_subsampling: float, radius: int
+    image: np.ndarray,
+    subsampling: float,
+    background_subsampling: float,
+    radius: int,
+    shown: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
     """The subsampled image minus its opening by a disk, at least 0: float32, and the mask and size of it.
 
-    The mask is None where every sample lies in the image, the size is not rounded: CellProfiler goes on with half rows.
+    The mask is None where every sample lies in the image and the image has none (`shown`); the size is not rounded:
+    CellProfiler goes on with half rows.
     """
     shape = (float(image.shape[0]), float(image.shape[1]))
-    pixels, mask = image, None
+    pixels, mask = image, shown
     if subsampling < 1:
         shape = (shape[0] * subsampling, shape[1] * subsampling)
-        pixels, mask = _subsampled(image, None, shape, subsampling)
+        pixels, mask = _subsampled(image, mask, shape, subsampling)
     back, back_mask, back_shape = pixels, mask, shape
     if background_subsampling < 1:
         back_shape = (shape[0] * background_subsampling, shape[1] * background_subsampling)

@@ -63,7 +63,9 @@ class MeasureImageAreaOccupied:
         for name in self.objects_in:
             objects = site.objects[name]
             total = objects.segmented.size if objects.mask is None else int(np.count_nonzero(objects.mask))
-            self._add(site, name, objects.within_mask(), total)
+            if objects.mask is not None:  # CellProfiler cuts the objects themselves, for all modules after it
+                objects = site.objects[name] = objects.shown(objects.mask)
+            self._add(site, name, objects, total)
 
     @staticmethod
     def _add(site: Workspace, name: str, objects: Objects, total: int) -> None:

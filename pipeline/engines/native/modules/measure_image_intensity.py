@@ -90,7 +90,8 @@ class MeasureImageIntensity:
         Raises `ValueError` where no pixel has a finite value, as CellProfiler does.
         """
         finite = pixels[np.isfinite(pixels)]
+        in_order = brightness.ordered(finite)
         if pixels.size and not finite.size:
             raise ValueError("no pixel of the image has a finite value")
-        quartiles = brightness.percentiles(finite, (25, 75, *self.percentiles))
-        return [*brightness.summary(finite), finite.size, brightness.percent_maximal(finite), *quartiles]
+        quartiles = brightness.percentiles(in_order, (25, 75, *self.percentiles))
+        return [*brightness.summary(finite, in_order), finite.size, brightness.percent_maximal(finite), *quartiles]

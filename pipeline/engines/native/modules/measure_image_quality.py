@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from centrosome.otsu import otsu, otsu3
 from scipy.fft import fft2
 
 from pipeline.engines.limits import Limits
@@ -109,11 +108,13 @@ class Group:
     def measure(self, site: Workspace, name: str) -> Iterator[float]:
         """In the order of `features`."""
         image, mask, pixels = site.images[name], site.masks.get(name), site.pixels(name)
+        needs_order = self.with_blur or self.with_intensity or self.thresholds
+        in_order = brightness.ordered(pixels) if needs_order else pixels
         if self.with_scaling:
             yield float(site.scales.get(name) or math.nan)
         if self.with_blur:
             yield focus_score(pixels)
-            yield power_slope(image, mask)
+            yield power_slope(image, mask, in_order)
             for scale in self.scales:
                 yield local_focus_score(image, mask, scale)
                 yield correlation(image, mask, scale)
@@ -122,9 +123,9 @@ class Group:
             yield brightness.percent_minimal(pixels)
         if self.with_intensity:
             yield float(pixels.size)
-            yield from brightness.summary(pixels)
+            yield from brightness.summary(pixels, in_order)
         for threshold in self.thresholds:
-            yield threshold.of(pixels)
+            yield threshold.of(in_order)
 
 
 @dataclass(frozen=True)
@@ -243,17 +244,18 @@ def grey_level(above_lowest: float, spread: float) -> int:
     return 0 if np.isnan(share) else min(int(share * LEVELS), LEVELS - 1)
 
 
-def power_slope(image: np.ndarray, mask: np.ndarray | None) -> float:
+def power_slope(image: np.ndarray, mask: np.ndarray | None, in_order: np.ndarray) -> float:
     """Slope of log power over log frequency (centrosome.radial_power_spectrum; Field 1997), 0 where there is none.
 
-    In single precision, as CellProfiler's transform is.
+    In single precision, as CellProfiler's transform is. `in_order`: the pixels that the mask shows, rising.
     """
     if mask is not None:
         image = np.where(mask, image, sums.mean(image[mask]) if mask.any() else np.float32(0))
+        in_order = brightness.ordered(image.ravel())
     if not image.max() > image.min():
         return 0.0
     mean = sums.mean(image.ravel())
-    image = image / np.median(np.abs(image - mean))
+    image = image / brightness.median_deviation(in_order, mean)
     spectrum = fft2(image - sums.mean(image.ravel()))
     radii = np.arange(2, math.floor(min(image.shape) / 8.0))
     magnitude, power = radial_sums(spectrum, len(radii))
@@ -274,11 +276,21 @@ def radial_sums(spectrum, n):
             right = min(x, width - 1 - x)
             ring = int(np.sqrt(float(down * down + right * right))) - 1
             if 0 <= ring < n:
-                real, imaginary = np.float64(spectrum[y, x].real), np.float64(spectrum[y, x].imag)
-                magnitude = np.float32(np.sqrt(real * real + imaginary * imaginary))
+                magnitude = magnitude_of(spectrum[y, x].real, spectrum[y, x].imag)
                 magnitudes[ring] += magnitude
                 powers[ring] += magnitude * magnitude
     return magnitudes, powers
+
+
+@kernel
+def magnitude_of(real: np.float32, imaginary: np.float32) -> np.float32:
+    """In the steps of NumPy 1.26, which round otherwise than the root of the sum of squares."""
+    real, imaginary = abs(real), abs(imaginary)
+    more, less = max(real, imaginary), min(real, imaginary)
+    if not more > 0:
+        return more
+    share = less / more
+    return np.sqrt(share * share + np.float32(1)) * more
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:
@@ -295,18 +307,89 @@ class Otsu:
 
     kind: str
 
-    def of(self, pixels: np.ndarray) -> float:
-        """centrosome.threshold.get_otsu_threshold: in the logarithm of float32 pixels; 1 where none is 0 or above."""
-        pixels = pixels[pixels >= 0]
+    def of(self, in_order: np.ndarray) -> float:
+        """centrosome.threshold.get_otsu_threshold: of logarithms of rising float32 pixels; 1 where all are below 0."""
+        pixels = in_order[in_order >= 0]
         if not pixels.size:
             return 1.0
-        lowest, highest = pixels.min(), pixels.max()
+        lowest, highest = pixels[0], pixels[-1]
         noise = float(lowest) + float(highest - lowest) / 256.0 + float(np.finfo(np.float32).eps)
         logs = log(np.maximum(pixels, np.float32(noise)))
-        low, high = logs.min(), logs.max()
-        stretched = (logs.astype(np.float64) - float(low)) / (float(high) - float(low)) if high > low else np.zeros(1)
+        low, high = logs[0], logs[-1]
         if high == low:
             return math.exp(low)
-        two, three = self.kind == "2W", self.kind == "3FW"
-        threshold = otsu(stretched) if two else otsu3(stretched)[0 if three else 1]
+        stretched = (logs.astype(np.float64) - float(low)) / (float(high) - float(low))
+        stretched = stretched[~np.isnan(stretched)]
+        threshold = otsu(stretched) if self.kind == "2W" else otsu3(stretched)[0 if self.kind == "3FW" else 1]
         return math.exp(threshold * float(high - low) + float(low))
+
+
+def otsu(values: np.ndarray) -> float:
+    """centrosome.otsu.otsu of rising float64 values that are not all the same."""
+    n = values.size
+    step = max(n // 256, 1)
+    starts = np.arange(0, n - 1, step)
+    below, above = running_variances(values, step, 1)
+    scores = below[: starts.size] * starts + above[: starts.size] * (n - 1 - starts)
+    candidates = values[1::step]
+    lowest = np.flatnonzero(scores == scores.min())
+    if not lowest.size:  # NaN
+        return candidates[0]
+    return (candidates[max(lowest[0] - 1, 0)] + candidates[min(lowest[0] + 1, candidates.size - 1)]) / 2
+
+
+def otsu3(values: np.ndarray) -> tuple[float, float]:
+    """centrosome.otsu.otsu3: the lower and the upper threshold of rising float64 values, of three classes."""
+    n = values.size
+    bins = min(128, n)
+    step = n // bins
+    starts = np.arange(0, n, step)
+    below, above = running_variances(values, step, 0)
+    total, squares = running_sums(values, step)
+    first, last = starts[:, None], starts[None, :]
+    width = (last - first).astype(np.float64)
+    mean = (total[None, :] - total[:, None]) / width
+    mean_square = (squares[None, :] - squares[:, None]) / width
+    middle = np.where(first >= last, np.inf, width * (mean_square - mean**2))
+    place = starts * bins // n  # not always each one's own, in centrosome too
+    score = (below * starts)[place][:, None] + middle + (above * (n - starts))[place][None, :]
+    i, j = np.argwhere(score == score.min())[0]
+    return values[starts[i]], values[starts[j]]
+
+
+@kernel
+def running_variances(values, step, offset):
+    """Variances of the values up to each one of every `step`, from the first, and of those from each on, from the one
+    at `offset`: float64, summed up one by one (centrosome.otsu.running_variance).
+    """
+    n = values.size
+    below, above = np.zeros(n // step + 1), np.zeros(n // step + 1)
+    total, squares, mean = values[0], 0.0, values[0]
+    for k in range(1, n):
+        total += values[k]
+        before, mean = mean, total / (k + 1)
+        squares += (values[k] - before) * (values[k] - mean)
+        if k % step == 0:
+            below[k // step] = squares / k
+    total, squares, mean = values[n - 1], 0.0, values[n - 1]
+    for k in range(1, n):
+        at = n - 1 - k
+        total += values[at]
+        before, mean = mean, total / (k + 1)
+        squares += (values[at] - before) * (values[at] - mean)
+        if at >= offset and (at - offset) % step == 0:
+            above[(at - offset) // step] = squares / k
+    return below[: (n - 1) // step + 1], above[: (n - 1 - offset) // step + 1]
+
+
+@kernel
+def running_sums(values, step):
+    """Sums of the values and of their squares up to each one of every `step`, itself included: float64."""
+    total = squares = 0.0
+    totals, of_squares = np.empty((values.size - 1) // step + 1), np.empty((values.size - 1) // step + 1)
+    for k in range(values.size):
+        total += values[k]
+        squares += values[k] * values[k]
+        if k % step == 0:
+            totals[k // step], of_squares[k // step] = total, squares
+    return totals, of_squares

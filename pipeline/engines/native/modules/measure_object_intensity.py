@@ -59,6 +59,7 @@ class MeasureObjectIntensity:
     objects_in: tuple[str, ...]
 
     images_out = objects_out = ()
+    honours_masks = True
 
     def features(self) -> dict[str, list[str]]:
         names = [name for image in self.images_in for name in feature_names(image)]
@@ -67,17 +68,23 @@ class MeasureObjectIntensity:
     def run(self, site: Workspace) -> None:
         for object_set in self.objects_in:
             site.check_shapes(object_set, *self.images_in)
-            region = Region(site.objects[object_set])
+            objects, whole = site.objects[object_set], None
             for name in self.images_in:
-                site.add_all(object_set, feature_names(name), region.measure(site.images[name]))
+                if name in site.masks:
+                    measured = measure_shown(objects, site.images[name], site.masks[name])
+                else:
+                    whole = whole or Region(objects)
+                    measured = whole.measure(site.images[name])
+                site.add_all(object_set, feature_names(name), measured)
 
 
 class Region:
-    """Where the pixels of one object set are, which all images share."""
+    """Where the pixels of one object set are, which all images share. `edge`: bool (y, x), that of the objects."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, edge: np.ndarray | None = None) -> None:
         self.objects = objects
-        is_edge = inner_edge(objects.segmented).ravel()[objects.pixels]
+        edge = inner_edge(objects.segmented) if edge is None else edge
+        is_edge = edge.ravel()[objects.pixels]
         self.edge = np.flatnonzero(is_edge)
         self.edge_starts = np.append(0, np.cumsum(is_edge))[objects.starts]
 
@@ -105,6 +112,24 @@ class Region:
             at = places[last_maxima(sort_keys(in_order), labels, objects.count, words)[has_pixels]]
         result[19, has_pixels], result[18, has_pixels] = np.divmod(at, objects.segmented.shape[1])
         return result
+
+
+def measure_shown(objects: Objects, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """`Region.measure` of what a mask shows of the objects.
+
+    One of which nothing is shown has no mean, and its brightest pixel is the first that is shown of any.
+    """
+    region = Region(objects.shown(mask), inner_edge(objects.segmented))
+    result, shown = region.measure(image), region.objects
+    is_hidden = (shown.areas == 0) & (objects.areas > 0)
+    if shown.pixels.size:
+        result[np.ix_([1, 2, 10, 15, 16, 17], is_hidden)] = np.nan
+        y, x = np.divmod(shown.pixels.min(), image.shape[1])
+        result[18, is_hidden], result[19, is_hidden] = x, y
+    if region.edge.size:
+        has_no_edge = (np.diff(region.edge_starts) == 0) & (objects.areas > 0)
+        result[np.ix_([6, 7], has_no_edge)] = np.nan
+    return result
 
 
 @kernel

@@ -98,6 +98,7 @@ class MeasureRadialDistribution:
     degree: int
 
     images_out = objects_out = ()
+    honours_masks = True  # CellProfiler measures what a mask hides, too
 
     @property
     def objects_in(self) -> tuple[str, ...]:

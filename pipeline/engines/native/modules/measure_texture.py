@@ -58,6 +58,8 @@ class Texture:
             for direction in range(len(DIRECTIONS))
         ]
 
+    honours_masks = True
+
     def features(self) -> dict[str, list[str]]:
         return dict.fromkeys((*(("Image",) if self.wants_images else ()), *self.objects_in), self._names)
 
@@ -67,6 +69,10 @@ class Texture:
         if self.wants_images:
             found = np.stack([texture_of_image(image, self.scales) for image in levels])
             site.image_measurements.update(zip(self._names, np.moveaxis(found, -1, 0).ravel().tolist(), strict=True))
+        # A whole image is measured with what its mask hides, objects without.
+        for k, image in enumerate(self.images_in):
+            if image in site.masks:
+                levels[k] = np.where(site.masks[image], levels[k], np.uint8(0))
         for object_set in self.objects_in:
             objects = site.objects[object_set]
             columns = np.empty((len(FEATURES), len(levels), len(self.scales), len(DIRECTIONS), objects.count))
