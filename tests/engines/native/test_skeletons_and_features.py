@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from pipeline.engines import open_engine
 from pipeline.engines.native.kernels import grey_morphology as grey
 from pipeline.engines.native.kernels import skeleton
+from pipeline.engines.native.modules.enhance_or_suppress_features import dark_holes
 from pipeline.engines.parity import compare, is_equal
 from pipeline.errors import CppipeError, EngineError
 from tests.engines import cppipes
@@ -215,3 +216,10 @@ def test_pixels_without_a_value_are_scipys_too(image):
     image[0, 0] = np.nan
     shape = grey.disk(1)
     np.testing.assert_array_equal(grey.erode(image, shape), scipy.ndimage.minimum_filter(image, footprint=shape))
+
+
+@given(GREY.filter(lambda image: np.isfinite(image).all()), st.integers(0, 4), st.integers(0, 20))
+def test_dark_holes_of_a_component_tree_are_those_that_are_flooded(image, smallest, largest):
+    by_tree = dark_holes(image, None, smallest, largest)
+    by_flooding = dark_holes(image, np.ones(image.shape, bool), smallest, largest)
+    np.testing.assert_array_equal(by_tree, by_flooding)

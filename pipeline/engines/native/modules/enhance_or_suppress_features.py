@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +15,7 @@ from pipeline.engines.limits import Limits
 from pipeline.engines.native.compiled import kernel
 from pipeline.engines.native.kernels import grey_morphology as grey
 from pipeline.engines.native.kernels import smoothing
+from pipeline.engines.native.kernels.spectrum import LANES, component_tree, reconstructions
 from pipeline.engines.native.numpy1 import sums
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
@@ -30,6 +31,8 @@ LIMITS = {
 }
 #: from this radius on speckles are found by a minimum and a maximum, where they are to be found fast
 FAST_RADIUS = 3
+#: of a component tree, which keeps radii in a byte
+MOST_ROUNDS = 255
 
 #: (pixels, mask) -> pixels, float32 or float64 (y, x)
 Filter = Callable[[np.ndarray, "np.ndarray | None"], np.ndarray]
@@ -45,7 +48,7 @@ def compile(settings: Settings) -> EnhanceOrSuppressFeatures:
 
 def read_filter(settings: Settings) -> Filter:
     if settings.choice("Select the operation", ("Enhance", "Suppress")) == "Suppress":
-        return partial(within, partial(grey.opening, shape=grey.disk(settings.integer("Feature size") / 2)))
+        return partial(within, partial(by_disk, grey.opening, radius=settings.integer("Feature size") / 2))
     kind = settings.choice("Feature type", ("Speckles", "Neurites", "Dark holes", "Circles", "Texture", "DIC"))
     if kind == "Texture":
         return partial(texture, sigma=settings.number_of("Smoothing scale"))
@@ -61,7 +64,7 @@ def read_filter(settings: Settings) -> Filter:
     if kind == "Circles":
         return partial(within, partial(circles, radius=radius))
     is_fast = settings.choice("Speed and accuracy", ("Fast", "Slow")) == "Fast" and radius > FAST_RADIUS
-    return partial(within, partial(fast_speckles if is_fast else grey.white_tophat, shape=grey.disk(radius)))
+    return partial(within, partial(by_disk, fast_speckles if is_fast else grey.white_tophat, radius=radius))
 
 
 def read_neurites(settings: Settings) -> Filter:
@@ -70,7 +73,7 @@ def read_neurites(settings: Settings) -> Filter:
     if settings.choice("Enhancement method", ("Tubeness", "Line structures")) == "Tubeness":
         found = partial(within, partial(tubeness, sigma=settings.number_of("Smoothing scale")))
     else:
-        found = partial(within, partial(line_structures, shape=grey.disk(settings.integer("Feature size") / 2)))
+        found = partial(within, partial(by_disk, line_structures, radius=settings.integer("Feature size") / 2))
     return partial(rescaled, found) if settings.yes("Rescale result image", "Yes") else found
 
 
@@ -120,6 +123,10 @@ def rescaled(found: Filter, pixels: np.ndarray, mask: np.ndarray | None) -> np.n
     if low == high:
         return np.clip(result, bottom, 1.0)
     return (result - low) / (high - low) * (1.0 - bottom) + bottom
+
+
+def by_disk(filtered: Callable[[np.ndarray, np.ndarray], np.ndarray], pixels: np.ndarray, radius: float) -> np.ndarray:
+    return filtered(pixels, grey.disk(radius))
 
 
 def fast_speckles(pixels: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -184,19 +191,37 @@ def texture(pixels: np.ndarray, mask: np.ndarray | None, sigma: float) -> np.nda
 
 def dark_holes(pixels: np.ndarray, mask: np.ndarray | None, smallest: int, largest: int) -> np.ndarray:
     """What vanishes from the inverted image by openings of these radii, filled up again: float64 (y, x)."""
-    cross = grey.disk(1)
-    inverted = pixels.max() - pixels
-    eroded = before = inverted
+    before = inverted = pixels.max() - pixels
+    is_plain = mask is None and largest < MOST_ROUNDS and not np.isnan(inverted).any()
+    openings = from_tree(inverted, largest + 1) if is_plain else flooded(inverted, mask, largest + 1)
     found = np.zeros(pixels.shape)
-    for radius in range(largest + 1):
-        eroded = grey.erode(eroded, cross)
-        if mask is not None:
-            eroded *= mask
-        after = skimage.morphology.reconstruction(eroded, inverted, "dilation", cross)
+    for radius, after in enumerate(openings):
         if radius >= smallest:
             found = np.maximum(found, before - after)
         before = after
     return found
+
+
+def from_tree(image: np.ndarray, rounds: int) -> Iterator[np.ndarray]:
+    """The image eroded by a cross once, twice, ..., and each time filled up again under itself."""
+    image = np.ascontiguousarray(image, np.float32)
+    order, parent, radius = component_tree(image, rounds, np.ones(image.shape, bool))
+    rows = np.empty((image.size, LANES), np.float32)
+    for first in range(1, rounds + 1, LANES):
+        reconstructions(image.ravel(), order, parent, radius, first, rows)
+        for lane in range(min(LANES, rounds + 1 - first)):
+            yield rows[:, lane].reshape(image.shape).copy()
+
+
+def flooded(image: np.ndarray, mask: np.ndarray | None, rounds: int) -> Iterator[np.ndarray]:
+    """The same, round by round, with 0 where the mask hides what was eroded."""
+    cross = grey.disk(1)
+    eroded = image
+    for _ in range(rounds):
+        eroded = grey.erode(eroded, cross)
+        if mask is not None:
+            eroded *= mask
+        yield skimage.morphology.reconstruction(eroded, image, "dilation", cross)
 
 
 def relief(pixels: np.ndarray, mask: np.ndarray | None, angle: float, decay: float, sigma: float) -> np.ndarray:
