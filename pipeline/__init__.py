@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.cells import cells_frame, open_cells, open_image_measurements
+    from pipeline.cells import cells_frame, open_cells, open_image_measurements, open_objects
     from pipeline.config import load_config
     from pipeline.flow import run
     from pipeline.profiles import open_profiles
@@ -27,12 +27,22 @@ _HOMES = {
     "load_config": "pipeline.config",
     "open_cells": "pipeline.cells",
     "open_image_measurements": "pipeline.cells",
+    "open_objects": "pipeline.cells",
     "open_profiles": "pipeline.profiles",
     "open_scores": "pipeline.scores",
     "run": "pipeline.flow",
 }
 
-__all__ = ["cells_frame", "load_config", "open_cells", "open_image_measurements", "open_profiles", "open_scores", "run"]
+__all__ = [
+    "cells_frame",
+    "load_config",
+    "open_cells",
+    "open_image_measurements",
+    "open_objects",
+    "open_profiles",
+    "open_scores",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -93,7 +93,7 @@ def _open(
         found = cells.compartments_of(features, cppipe.secondary_objects(cppipe.read(text)))
         config = config.model_copy(update={"cells": config.cells.model_copy(update={"compartments": found})})
     schema = cells.Schema.from_features(features, config.cells.compartments, config.cells.capacity)
-    notes += tuple(_not_stored(schema))
+    notes += tuple(_tables_apart(schema))
     for note in notes:
         progress.say(note)
     _check_results(through(config.results))
@@ -118,13 +118,13 @@ def _illumination_text(config: Config, progress: Progress) -> str | None:
     return text
 
 
-def _not_stored(schema: cells.Schema) -> Iterator[str]:
-    """Says of which object sets measurements are lost, whoever chose the compartments."""
-    lost = [name for name, count in schema.left_out.items() if count]
-    if lost:
+def _tables_apart(schema: cells.Schema) -> Iterator[str]:
+    """Says which object sets make no cell, whoever chose the compartments."""
+    apart = [name for name, count in schema.left_out.items() if count]
+    if apart:
         yield (
-            f"A cell is stored as {', '.join(schema.compartments)} (cells.compartments); what is measured of "
-            f"{', '.join(lost)} is not stored, as these make no cell."
+            f"A cell is stored as {', '.join(schema.compartments)} (cells.compartments). "
+            f"{', '.join(apart)} make no cell, and have a table of their own each (objects/)."
         )
 
 

@@ -9,7 +9,16 @@ import sys
 import pipeline
 from pipeline.flow import run
 
-NAMES = ["cells_frame", "load_config", "open_cells", "open_image_measurements", "open_profiles", "open_scores", "run"]
+NAMES = [
+    "cells_frame",
+    "load_config",
+    "open_cells",
+    "open_image_measurements",
+    "open_objects",
+    "open_profiles",
+    "open_scores",
+    "run",
+]
 
 
 def test_the_public_names_are_these_and_all_are_there():

@@ -7,6 +7,7 @@ from pipeline.cells.compartments import compartments_of
 from pipeline.cells.create import create_plate, read_schema, write_schema
 from pipeline.cells.encode import EncodedWell, encode_well
 from pipeline.cells.image_table import encode_image_table, open_image_measurements, put_image_measurements
+from pipeline.cells.object_tables import OtherObjects, open_objects, other_objects, put_object_measurements
 from pipeline.cells.plates import is_published, is_readable, published_plates, read_publication
 from pipeline.cells.publish import publication_standing, publish, publish_plate
 from pipeline.cells.read import cells_frame, open_cells, read_well
@@ -15,6 +16,7 @@ from pipeline.cells.schema import Schema
 __all__ = [
     "Damage",
     "EncodedWell",
+    "OtherObjects",
     "Schema",
     "SiteCells",
     "assemble_site",
@@ -28,11 +30,14 @@ __all__ = [
     "is_readable",
     "open_cells",
     "open_image_measurements",
+    "open_objects",
+    "other_objects",
     "publication_standing",
     "publish",
     "publish_plate",
     "published_plates",
     "put_image_measurements",
+    "put_object_measurements",
     "put_well",
     "read_publication",
     "read_schema",

@@ -8,6 +8,7 @@
     cells/<batch>/<plate>/{cell_count,...}      written when the plate is published
     plates/<batch>/<plate>.json                 the publication, written last
     image_measurements/<batch>/<plate>/<well>.parquet, <batch>/<plate>.parquet
+    objects/<batch>/<plate>/<well>/<set>.parquet        object sets that make no cell
 
 Bytes are made in memory, by zarr, and put by `pipeline.storage`: zarr's own stores read a shard before they write it,
 and write it in parts. See docs/storage.md of the measurements behind the numbers here.
@@ -49,6 +50,11 @@ def shard_key(plate: Plate, index: int) -> str:
 
 def publication_key(plate: Plate) -> str:
     return f"plates/{plate.key}.json"
+
+
+def object_table_key(plate: Plate, well: str, name: str) -> str:
+    """Key of the objects of a set, in a well, that make no cell."""
+    return f"objects/{plate.key}/{well}/{name}.parquet"
 
 
 def image_table_key(plate: Plate, well: str | None = None) -> str:

@@ -39,8 +39,8 @@ class Schema:
 
     `features`: compartment -> its features in store order, without the compartment, as CellProfiler writes them. The
     first compartment is the primary one, which the others name as their parent. `capacity`: most rows of a well.
-    `left_out`: object sets of the pipeline that are no compartment -> number of their features, which are not stored;
-    those that say where an object is and what it belongs to do not count.
+    `left_out`: object sets of the pipeline that are no compartment -> number of their features, without those that
+    say where an object is and what it belongs to; they have tables of their own (`object_tables`).
     """
 
     features: Mapping[str, tuple[str, ...]]

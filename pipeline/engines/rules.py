@@ -30,7 +30,9 @@ def left_out(pipeline: Pipeline, rules: Mapping[str, str]) -> dict[str, str]:
     for module in flags:
         lacking = [(kind, name) for kind, name in _files(module) if kind != "Rules" or name not in rules]
         for kind, name in lacking[:1]:
-            if "Yes" in module.values("Skip image set if flagged?"):
+            # The last cycle of its group is spared, and each site is a group of its own.
+            is_spared = "Yes" in module.values("Ignore flag skips on last cycle?")
+            if "Yes" in module.values("Skip image set if flagged?") and not is_spared:
                 raise CppipeError(f"Module {module} cannot be run: it skips sites by {_way_out(kind, name)}")
             reasons[str(module)] = f"it flags by {_way_out(kind, name)} It skips no site, so only its flag is lacking."
     return reasons

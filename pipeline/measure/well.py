@@ -100,14 +100,16 @@ def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
     entry["illumination"] = illumination.digest_of(run, plate)
     measured: list[cells.SiteCells] = []
     image_rows: list[dict[str, Any]] = []
+    others: dict[int, cells.OtherObjects] = {}
     for site, result in _measured_sites(run, engine, plate, well, planned, schema):
         if isinstance(result, PipelineError):
             kind = "sites_flagged" if isinstance(result, SiteFlagged) else "sites_failed"
             entry[kind].append({"site": site, "kind": result.kind, "reason": str(result)})  # type: ignore[literal-required]
             continue
-        joined, image = result
+        joined, measurements = result
         measured.append(joined)
-        image_rows.append({"Metadata_Site": site, **image})
+        image_rows.append({"Metadata_Site": site, **measurements.image})
+        others[site] = cells.other_objects(measurements, schema)
 
     if measured:
         encoded = cells.encode_well(schema, measured)
@@ -115,6 +117,7 @@ def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
         is_done = partial(_is_done, run, plate, well)
         cells.put_well(run.storage, plate, well, encoded, has_entry=is_done)
         cells.put_image_measurements(run.storage, plate, well, image_rows)
+        cells.put_object_measurements(run.storage, plate, well, others)
         entry["state"] = "measured" if encoded.n_cells else "no_cells"
         entry["sites_used"] = [site.site for site in measured]
         entry["n_cells"], entry["n_unmatched"] = encoded.n_cells, encoded.n_unmatched
@@ -138,8 +141,8 @@ def _is_done(run: Run, plate: Plate, well: str) -> bool:
 
 def _measured_sites(
     run: Run, engine: Engine, plate: Plate, well: str, planned: list[SitePlan], schema: cells.Schema
-) -> Iterator[tuple[int, tuple[cells.SiteCells, dict[str, float]] | PipelineError]]:
-    """Each site with its cells and its image-level measurements, or with the error that is this site's own."""
+) -> Iterator[tuple[int, tuple[cells.SiteCells, SiteMeasurements] | PipelineError]]:
+    """Each site with its cells and all that was measured, or with the error that is this site's own."""
     inputs = SiteInputs(run, plate, engine.inputs)
     is_pictured = False
     for planned_site, images in prefetch(planned, inputs.read):
@@ -157,7 +160,7 @@ def _measured_sites(
             preview = encode_preview(images, measurements.labels)
             run.storage.put(f"previews/{plate.key}/{well}.npz", preview)
             is_pictured = True
-        yield site, (joined, measurements.image)
+        yield site, (joined, measurements)
 
 
 def _measure_site(engine: Engine, images: dict[str, np.ndarray]) -> SiteMeasurements:

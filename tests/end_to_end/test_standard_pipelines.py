@@ -11,6 +11,9 @@ import tifffile
 import pipeline
 from pipeline import flow
 from pipeline.config import SCREENS, Config, load_screen
+from pipeline.engines import open_engine
+from pipeline.engines.cppipe import read_text
+from pipeline.engines.parity import compare, is_equal
 from pipeline.executors import open_executor
 from pipeline.progress import Progress
 
@@ -30,14 +33,17 @@ def crop(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.parametrize("engine", ["cellprofiler", "native"])
 @pytest.mark.parametrize("screen", ["jump_production", "standard"])
-def test_a_standard_pipeline_goes_from_images_to_the_report(crop: Path, tmp_path: Path, screen: str) -> None:
+def test_a_standard_pipeline_goes_from_images_to_the_report(
+    crop: Path, tmp_path: Path, screen: str, engine: str
+) -> None:
     config = Config.model_validate(
         {
             "screen": load_screen(screen).model_dump(),
             "images": {"url": str(crop)},
             "results": {"url": str(tmp_path / "results")},
-            "engine": {"kind": "cellprofiler", "cppipe": SCREENS / screen / "analysis.cppipe"},
+            "engine": {"kind": engine, "cppipe": SCREENS / screen / "analysis.cppipe"},
             "illumination": "none",
         }
     )
@@ -59,3 +65,20 @@ def test_a_standard_pipeline_goes_from_images_to_the_report(crop: Path, tmp_path
     [profile] = pipeline.open_profiles(config.results, level="augmented").to_dict("records")
     assert profile["Metadata_Count_Cells"] == 23
     assert profile["Cells_AreaShape_Area"] == pytest.approx(np.median(cells["Cells_AreaShape_Area"]), rel=1e-6)
+
+
+@pytest.mark.parametrize("screen", ["jump_production", "standard"])
+def test_both_engines_measure_a_standard_pipeline_alike(crop: Path, screen: str) -> None:
+    text = read_text(SCREENS / screen / "analysis.cppipe")
+    stains = load_screen(screen).channels
+    images = {
+        f"Orig{stains[int(path.name.partition('-ch')[2][0])]}": tifffile.imread(path) for path in crop.rglob("*.tiff")
+    }
+    flat = np.ones((540, 540), np.float32)
+    with open_engine("native", text) as native, open_engine("cellprofiler", text) as cellprofiler:
+        assert native.features == cellprofiler.features
+        given = {name: images.get(name, flat) for name in native.inputs}
+        comparison = compare(native.measure(given), cellprofiler.measure(given))
+
+    unequal = comparison[comparison[["unequal_values", "missing", "unexpected"]].any(axis=1)]
+    assert is_equal(comparison), unequal.T.to_string()

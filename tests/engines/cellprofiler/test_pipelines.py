@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -310,16 +311,17 @@ ALONE: list[tuple[str, dict[str, str | list[str]], str]] = [
 
 
 def refusals(texts: list[str], folder: Path, *more: dict[str, object]) -> list[str | None]:
-    """What the engine answers to pipelines that pass our reader, asked in one process to be quick.
+    """What the engine answers to pipelines that pass our reader; `more`: what it is told of each beside the modules."""
+    return refused([cppipe.read(text).modules for text in texts], folder, *more)
 
-    `more`: what it is told of each beside the modules.
-    """
-    told = more or [{}] * len(texts)
-    pipelines = [
-        {"saved": [asdict(module) for module in cppipe.read(text).modules], **said}
-        for text, said in zip(texts, told, strict=True)
+
+def refused(pipelines: Sequence[Sequence[cppipe.Module]], folder: Path, *more: dict[str, object]) -> list[str | None]:
+    """The same of modules that are read, asked in one process to be quick."""
+    told = [
+        {"saved": [asdict(module) for module in modules], **said}
+        for modules, said in zip(pipelines, more or [{}] * len(pipelines), strict=True)
     ]
-    (folder / "pipelines.json").write_text(json.dumps(pipelines))
+    (folder / "pipelines.json").write_text(json.dumps(told))
     ask_cellprofiler("refusals", folder / "pipelines.json", folder / "answers.json")
     return json.loads((folder / "answers.json").read_text())
 

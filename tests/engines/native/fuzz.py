@@ -29,6 +29,8 @@ def case(seed: int, *, wild: bool = False) -> tuple[str, dict[str, np.ndarray]]:
     images = site(random)
     modules = [*image_modules(random, wild), *object_modules(random, wild), *masked_modules(random, wild)]
     modules += [measure(random, wild) for measure in random.permutation(MEASURES)[: random.integers(1, 4)]]
+    if random.random() < 0.5:
+        modules += lines(random, wild)
     return cppipes.write(*modules), images
 
 
@@ -266,6 +268,40 @@ def masked_modules(random: Random, wild: bool) -> list[Saved]:
     }
     module, settings = primary(random, wild)
     return [("MaskImage", shown), (module, settings | spots), ("FilterObjects", kept)]
+
+
+def lines(random: Random, wild: bool) -> list[Saved]:
+    """Features of an image enhanced, what is bright among them thinned, and the lines at some objects measured."""
+    image = pick(random, "DNA", "RNA", "Flat")
+    enhance: Settings = {
+        "Select the input image": image,
+        "Name the output image": "Enhanced",
+        "Select the operation": pick(random, "Enhance", "Enhance", "Enhance", "Suppress"),
+        "Feature type": pick(random, "Speckles", "Neurites", "Neurites", "Dark holes", "Circles", "Texture", "DIC"),
+        "Enhancement method": pick(random, "Tubeness", "Line structures"),
+        "Feature size": pick(random, "0", "2", "3", "6", "7", "10", "25"),
+        "Range of hole sizes": pick(random, "1,10", "4,6", "0,3"),
+        "Smoothing scale": pick(random, "0", "0.7", "2", "-1", "12"),
+        "Shear angle": pick(random, "0", "45", "-100", "190"),
+        "Decay": pick(random, "0.95", "0.1", "0", "1"),
+        "Speed and accuracy": pick(random, "Fast", "Slow"),
+        "Rescale result image": yes(random),
+    }
+    white: Settings = {"Select the input image": pick(random, "Enhanced", image), "Name the output image": "White"}
+    thin: Settings = {"Select the input image": "White", "Name the output image": "Lines"}
+    measure: Settings = {
+        "Select the seed objects": pick(random, "Nuclei", "Cells", "Cytoplasm", "Rims"),
+        "Select the skeletonized image": pick(random, "Lines", "Lines", "White"),
+        "Fill small holes?": yes(random),
+        "Maximum hole size": pick(random, "10", "0", "1", "400"),
+    }
+    return [
+        ("EnhanceOrSuppressFeatures", enhance),
+        ("Threshold", white | threshold(random, "IdentifySecondaryObjects", wild)),
+        ("MorphologicalSkeleton", thin),
+        ("MeasureObjectSkeleton", measure),
+        ("MeasureImageIntensity", {"Select images to measure": "Enhanced, White, Lines"}),
+    ]
 
 
 def sets(random: Random) -> str:

@@ -76,11 +76,9 @@ def test_the_pipelines_of_our_own_screens_can_be_run(screen):
 
 
 def test_an_unknown_module_is_refused_by_name_with_the_way_out():
-    text = ANALYSIS.replace("MeasureObjectNeighbors:[", "MeasureObjectSkeleton:[", 1)
+    text = ANALYSIS.replace("MeasureObjectNeighbors:[", "TrackObjects:[", 1)
 
-    with pytest.raises(
-        CppipeError, match=r"22 MeasureObjectSkeleton.*not supported.*`engine: {kind: cellprofiler}` can"
-    ):
+    with pytest.raises(CppipeError, match=r"22 TrackObjects.*not supported.*`engine: {kind: cellprofiler}` can"):
         open_engine("native", text)
 
 
