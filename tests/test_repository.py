@@ -34,6 +34,7 @@ NOT_IMPORTED = {"s3fs": "pandas and xarray of a user open s3:// addresses with i
 NOT_IMPORTED_BY_TESTS = {
     "ipykernel": "the kernel in which nbclient runs the notebooks",
     "pytest-timeout": "a plugin of pytest",
+    "pytest-xdist": "a plugin of pytest",
 }
 
 
