@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from pipeline import cells, illumination, measure, profiles, report, scores
 from pipeline.config import Config
-from pipeline.errors import SettingsDiffer
+from pipeline.errors import PipelineError, SettingsDiffer
 from pipeline.executors import Executor, Task, open_executor
+from pipeline.interim import Interim
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.records import CURRENT, MISSING, Standing
@@ -51,11 +52,11 @@ def run(
         return report.read_summary(here.storage)
     if steps:
         with progress.counting(steps), closing(executor()) as machine:
-            for outcome, ended_well in run_steps(steps, machine):
+            for outcome, ended_well in run_steps(steps, machine, Interim(here, steps)):
                 progress.count(outcome)
                 if isinstance(outcome.error, SettingsDiffer):  # nothing that the other tasks could do better
                     raise outcome.error
-                if not ended_well:
+                if not ended_well and outcome.task.stage != "refresh":
                     failures[outcome.task.key] = str(outcome.error)
     progress.say("Writing the report")
     return report.write_report(here, failures)
@@ -67,14 +68,20 @@ def flow(run: Run) -> list[Step]:
     steps: list[Step] = []
 
     def step(
-        found: Standing, stage: str, function: Callable[..., Any], *where: Any, after: list[Step], **more: Any
+        found: Standing,
+        stage: str,
+        function: Callable[..., Any],
+        *place: str,
+        after: list[Step],
+        given: tuple[Any, ...] = (),
+        or_else: Callable[[PipelineError], bool] | None = None,
     ) -> list[Step]:
         if found.is_current and not after:
             return []
         if found.is_current:
             found = Standing("stale", f"{after[0].task.key} comes before it")
-        key = "/".join([stage, *(part for part in where if isinstance(part, str))])
-        steps.append(Step(Task(key, function, (run.storage.location, *where)), after, standing=found, **more))
+        task = Task(stage, place, function, (run.storage.location, *place, *given))
+        steps.append(Step(task, after, or_else, found))
         return steps[-1:]
 
     profiled: dict[str, list[Step]] = {plate.batch: [] for plate in run.plates}
@@ -84,7 +91,7 @@ def flow(run: Run) -> list[Step]:
         if waiting.now:
             sums: list[Step] = []
             for group in illumination.groups(run, plate):
-                sums += step(MISSING, "illuminate", illumination.sum_wells, *plate, group[0], group, after=[])
+                sums += step(MISSING, "illuminate", illumination.sum_wells, *plate, group[0], after=[], given=(group,))
             smooth = step(CURRENT, "smooth", illumination.finish_plate, *plate, after=sums)
             # A well that cannot be measured is set aside, by name, and its plate goes on without it.
             for well in waiting.now:

@@ -16,7 +16,12 @@ from pipeline.executors import Outcome
 LOGGED = 0.05
 
 #: stages whose end is worth a line
-_SAID = {"publish": "measured", "select": "features selected", "score": "scored"}
+_SAID = {
+    "publish": "measured",
+    "select": "features selected",
+    "score": "scored",
+    "refresh": "scores and report as far as they go",
+}
 
 
 class Progress:
@@ -32,7 +37,7 @@ class Progress:
 
     @contextmanager
     def counting(self, steps: Sequence[Any]) -> Iterator[None]:
-        stages = [step.task.key.partition("/")[0] for step in steps]
+        stages = [step.task.stage for step in steps]
         self._sites = self._failures = self._plates = 0
         self._all_plates = stages.count("publish")
         self._on_screen = sys.stderr.isatty()
@@ -46,7 +51,7 @@ class Progress:
 
     def count(self, outcome: Outcome) -> None:
         """Take note of one ended task."""
-        stage, _, where = outcome.task.key.partition("/")
+        stage, where = outcome.task.stage, "/".join(outcome.task.place)
         if outcome.error is not None:
             self.say(f"{outcome.task.key} failed: {outcome.error}")
         elif stage == "profile":

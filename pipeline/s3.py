@@ -128,7 +128,7 @@ class S3Storage:
             client_options={"allow_http": True},
             request_payer=place.requester_pays,
             skip_signature=place.anonymous,
-            **({} if place.anonymous else {"credential_provider": Boto3CredentialProvider(session)}),
+            credential_provider=None if place.anonymous else Boto3CredentialProvider(session),
         )
         return zarr.storage.ObjectStore(store, read_only=True)
 

@@ -156,7 +156,7 @@ class Flight:
         future.release()
         if isinstance(error, KilledWorker):
             return self._lost_its_workers(entry, error)
-        self._watch.ended(self._last_end, str(future.key))
+        self._watch.ended(self._last_end, str(future.key), entry.task.stage)
         if error is not None and error.retry and entry.attempt < self._attempts:
             self._start(client, _Running(entry.task, entry.attempt + 1))
             return None
@@ -216,7 +216,7 @@ class Flight:
             if self._workers and owners[key].alone and len(owners[key].keys) == 1:
                 self._start(client, owners[key], copy=True)
         for held in on_workers:
-            limit = self._watch.limit(held.key)
+            limit = self._watch.limit(owners[held.key].task.stage)
             if held.worker in silent:
                 self._copy(client, owners[held.key], held, silent, "its worker stands still")
             elif limit is not None and held.seconds > limit and not self._many_copies():
