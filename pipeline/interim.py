@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pipeline import profiles, report, scores
@@ -17,7 +18,7 @@ from pipeline.errors import Incomplete
 from pipeline.executors import Outcome, Task
 from pipeline.results.run import Run, open_run
 from pipeline.steps import Step
-from pipeline.storage import Location
+from pipeline.storage import Location, current_patience, patiently
 
 #: stages whose results are made early, and whose steps are held back meanwhile
 STAGES: tuple[str, ...] = ("select", "score", "compare")
@@ -56,7 +57,7 @@ class Interim:
         coverage = f"{plates - self._to_profile} of {plates} plates"
         places = [(task.stage, *task.place) for task in early]
         arguments = (self._run.storage.location, places, coverage, dict(self._failures))
-        return Task("refresh", (coverage,), refresh, arguments)
+        return Task("refresh", (coverage,), partial(patiently, current_patience(), refresh), arguments)
 
 
 def refresh(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,9 +29,13 @@ class Progress:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
+        #: gets what is said, also where nothing is shown
+        self.listener: Callable[[str], None] | None = None
         self._bar: tqdm[Any] | None = None
 
     def say(self, line: str) -> None:
+        if self.listener is not None:
+            self.listener(line)
         if not self.quiet:
             tqdm.write(line, file=sys.stderr)
 

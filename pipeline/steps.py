@@ -72,7 +72,7 @@ def run_steps(
 
     make_ready(sorter.get_ready())
     for outcome in executor.run(ready):
-        if outcome.task is extra:
+        if extra is not None and outcome.task.key == extra.key:
             yield outcome, outcome.error is None
             extra, released, held = None, held, []
             make_ready(released)

@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.seals import BLANK, seal
+
 #: text columns; where a value is missing it is NaN, whatever the version of pandas
 TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 
@@ -23,9 +25,9 @@ def encode_table(table: pd.DataFrame | pa.Table, note: str = "") -> bytes:
     # pandas has two kinds of text; a file has one.
     fields = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in arrow.schema]
     buffer = io.BytesIO()
-    schema = pa.schema(fields, {_NOTE: note.encode()} if note else None)
+    schema = pa.schema(fields, {b"seal": BLANK.encode()} | ({_NOTE: note.encode()} if note else {}))
     pq.write_table(arrow.cast(schema), buffer, compression="zstd")
-    return buffer.getvalue()
+    return seal(buffer.getvalue())
 
 
 def note_of(data: bytes) -> str:

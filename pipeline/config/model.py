@@ -271,7 +271,10 @@ class Limits(Section):
     recycle_after_sites: int = Field(500, gt=0, description="An engine is replaced after so many sites.")
     attempts: int = Field(3, ge=1, description="Attempts at a task whose failures may pass, e.g. a throttled store.")
     patience_minutes: float = Field(
-        15, ge=0, description="So long a run waits for a Dask scheduler that has gone, or has no worker, to come back."
+        15,
+        ge=0,
+        description="So long a run and its workers wait for what has gone to come back: a store that does not answer, "
+        "a Dask scheduler, the last of the workers.",
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.errors import PipelineError
+from pipeline.errors import NoSpace, PipelineError
+from pipeline.storage import is_full
 
 
 @dataclass(frozen=True)
@@ -67,4 +69,6 @@ def as_ours(key: str, error: BaseException) -> PipelineError:
     """Any error of a task as one of ours."""
     if isinstance(error, PipelineError):
         return error
+    if is_full(error):
+        return NoSpace(f"{key}: {error}. The temporary folder ({tempfile.gettempdir()}) is the likely place.")
     return TaskFailed(f"{key}: {type(error).__name__}: {error}")

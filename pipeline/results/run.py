@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import pandas as pd
@@ -22,9 +23,10 @@ import yaml
 
 from pipeline import __version__
 from pipeline.config import Config, differences, digest
-from pipeline.errors import Changed, ConfigError, NotFound, SettingsDiffer
+from pipeline.errors import Changed, ConfigError, Damaged, NotFound, SettingsDiffer
 from pipeline.results.plan import read_plates, read_wells
 from pipeline.screen import Plate
+from pipeline.seals import BLANK, read_json, seal, sealed_json, without_seal
 from pipeline.storage import Location, Storage, open_storage
 
 RECORD, CONFIG, CPPIPE, MEASURINGS = "run.json", "config.yaml", "pipeline.cppipe", "measurings"
@@ -89,7 +91,8 @@ def write_record(storage: Storage, config: Config, cppipe: str, record: dict[str
     storage.put_if_absent(CPPIPE, cppipe.encode())
     _check_conditional_writes(storage, CPPIPE)
     update_config(storage, config)
-    if not storage.put_if_absent(RECORD, _encode(record)):
+    about = {**record, "cppipe": sha256(cppipe.encode()).hexdigest()}
+    if not storage.put_if_absent(RECORD, sealed_json(about, indent=1)):
         refuse_other(storage, record)
 
 
@@ -171,7 +174,7 @@ def find_measured(config: Config) -> Location:
 
 def update_config(storage: Storage, config: Config) -> None:
     """Keep the config of the call at hand, for workers."""
-    put_if_other(storage, CONFIG, config.to_yaml().encode())
+    put_if_other(storage, CONFIG, seal(f"# {BLANK}\n{config.to_yaml()}".encode()))
 
 
 def put_if_other(storage: Storage, key: str, data: bytes) -> bool:
@@ -195,13 +198,17 @@ def open_run(results: Location) -> Run:
     if record is None:
         raise ConfigError(f"{results} holds no run (no {RECORD}). Start one with `python -m pipeline run`.")
     check_layout(storage, record)
-    return Run(storage, read_config(storage), read_cppipe(storage), record)
+    text = read_cppipe(storage)
+    begun = record.get("cppipe")
+    if begun is not None and sha256(text.encode()).hexdigest() != begun:
+        raise Damaged(f"{storage.location}/{CPPIPE} is damaged: the run began with another (SHA-256 {begun}).")
+    return Run(storage, read_config(storage), text, record)
 
 
 def read_record(storage: Storage) -> dict[str, Any] | None:
     """run.json, or None where there is none."""
     try:
-        return json.loads(storage.get(RECORD))
+        return without_seal(read_json(storage.get(RECORD), RECORD))
     except NotFound:
         return None
 
@@ -214,7 +221,3 @@ def read_config(storage: Storage) -> Config:
 def read_cppipe(storage: Storage) -> str:
     """The pipeline file of the run at this root."""
     return storage.get(CPPIPE).decode("utf-8", errors="replace")
-
-
-def _encode(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, indent=1, sort_keys=True).encode()

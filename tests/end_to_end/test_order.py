@@ -6,49 +6,19 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline import flow, open_scores
-from pipeline.config import SCREENS, Config, load_config
-from pipeline.engines import ENGINES
+from pipeline.config import Config
 from pipeline.executors import Executor, Outcome, Task
 from pipeline.executors.clusters.serial import SerialExecutor
 from pipeline.progress import Progress
 from pipeline.report import read_summary
-from pipeline.simulate.screen import simulate
-from pipeline.storage import Location, open_storage
-from tests.end_to_end.conftest import stored
-from tests.test_extending import example
+from pipeline.storage import open_storage
+from tests.end_to_end.conftest import QUICK_PLATES, stored
 
 QUIET = Progress(quiet=True)
-PLATES = ["SIM00101", "SIM00102", "SIM00201"]  # of two conditions
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the tiny screen in it, and an engine that measures at once."""
-    folder = tmp_path_factory.mktemp("order")
-    simulate(Location(url=str(folder / "screen")), "tiny")
-    (folder / "quick_engine").mkdir()
-    (folder / "quick_engine/__init__.py").write_text(example("pipeline/engines/otsu/__init__.py"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        patch.setitem(ENGINES, "quick", "quick_engine")
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def config(folder: Path) -> Callable[..., Config]:
-    def make(results: str, **changes: Any) -> Config:
-        keys = {"screen": str(folder / "screen/tables/screen.yaml"), "images.url": str(folder / "screen/images")}
-        keys |= {"results.url": str(folder / results), "engine.kind": "quick", "cells.compartments": ["Nuclei"]}
-        keys |= {"illumination": "compute", "execution.cluster": "serial", "subset.plates": PLATES}
-        return load_config(SCREENS / "embedded/config.yaml", **{**keys, **changes})
-
-    return make
 
 
 class Watched:
@@ -103,11 +73,11 @@ def run(config: Config, executor: Executor) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(config: Callable[..., Config]) -> tuple[dict[str, str], list[Task]]:
+def undisturbed(quick: Callable[..., Config]) -> tuple[dict[str, str], list[Task]]:
     """What a run leaves that refreshes nothing on the way, and the order of its tasks."""
     executor = Watched()
-    run(config("undisturbed"), executor)
-    return stored(config("undisturbed").results), executor.order
+    run(quick("undisturbed"), executor)
+    return stored(quick("undisturbed").results), executor.order
 
 
 def test_plates_are_finished_one_after_another(undisturbed: tuple[dict[str, str], list[Task]]) -> None:
@@ -121,15 +91,15 @@ def test_plates_are_finished_one_after_another(undisturbed: tuple[dict[str, str]
         for task in order
         if (task.place[:2], task.stage) == (plate, stage)
     ]
-    assert len(plates) == len(PLATES)
+    assert len(plates) == len(QUICK_PLATES)
     first = next(place for place, task in enumerate(order) if task.stage == "publish")
     assert first + 1 <= len(order) / len(plates)
 
 
 def test_scores_and_report_appear_for_the_plates_that_are_ready_and_end_as_if_they_had_not(
-    config: Callable[..., Config], undisturbed: tuple[dict[str, str], list[Task]]
+    quick: Callable[..., Config], undisturbed: tuple[dict[str, str], list[Task]]
 ) -> None:
-    settings = config("refreshed", **{"report.refresh_minutes": 1e-9})
+    settings = quick("refreshed", **{"report.refresh_minutes": 1e-9})
     seen: list[tuple[str, str]] = []
     missing: list[int] = []
 
@@ -154,10 +124,10 @@ def test_scores_and_report_appear_for_the_plates_that_are_ready_and_end_as_if_th
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_bytes_do_not_hang_on_the_order_of_tasks(
-    config: Callable[..., Config], undisturbed: tuple[dict[str, str], list[Task]], seed: int
+    quick: Callable[..., Config], undisturbed: tuple[dict[str, str], list[Task]], seed: int
 ) -> None:
     executor = Shuffled(seed)
-    settings = config(f"shuffled-{seed}", **{"report.refresh_minutes": 1e-9})
+    settings = quick(f"shuffled-{seed}", **{"report.refresh_minutes": 1e-9})
     run(settings, executor)
     assert [task.key for task in executor.order] != [task.key for task in undisturbed[1]]
     assert stored(settings.results) == undisturbed[0]
