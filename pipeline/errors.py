@@ -8,12 +8,16 @@
     ├── StorageError         a store did not answer as it should
     │   ├── NotFound         the object is not there            (also FileNotFoundError)
     │   ├── AccessDenied     the credentials do not allow it    (also PermissionError)
+    │   ├── NoSpace          a disk is full
+    │   ├── Damaged          a stored file is not what its own checksum says
+    │   ├── Away             a store did not answer for as long as a run waits
     │   └── Changed          a conditional read or write met another object
     ├── ImageError           one image file cannot be used; its site fails
     ├── EngineError          one site could not be measured
     │   └── SiteFlagged      the pipeline itself says to skip the site
     ├── TaskFailed           a task ended with an error that is none of these      (in pipeline.executors)
     ├── WorkerDied           a task took its worker with it, again and again       (in pipeline.executors)
+    ├── Stopped              a run was stopped: what failed is the fault of no well
     └── StoreError           the single-cell store
         ├── TooManyCells     a well holds more cells than the store has room for
         ├── SchemaMismatch   a site's features are not the store's
@@ -40,6 +44,11 @@ class PipelineError(Exception):
     def __reduce__(self):
         # Errors cross process borders whole: keyword-only arguments do not survive the default pickling.
         return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def spoken(seconds: float) -> str:
+    """A time as messages say it: "40 s", "15 min"."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _rebuild(cls: type[PipelineError], args: tuple, state: dict) -> PipelineError:
@@ -77,6 +86,18 @@ class AccessDenied(StorageError, PermissionError):
     kind = "access_denied"
 
 
+class NoSpace(StorageError):
+    kind = "no_space"
+
+
+class Damaged(StorageError):
+    kind = "damaged"
+
+
+class Away(StorageError):
+    kind = "away"
+
+
 class Changed(StorageError):
     kind = "changed"
 
@@ -103,6 +124,10 @@ class EngineError(PipelineError):
 
 class SiteFlagged(EngineError):
     kind = "flagged"
+
+
+class Stopped(PipelineError):
+    kind = "stopped"
 
 
 class StoreError(PipelineError):

@@ -10,22 +10,31 @@ can grow at the cost of what is new, and a notebook can start anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline import cells, illumination, measure, profiles, report, scores
+from pipeline import __version__, cells, illumination, measure, profiles, report, scores
 from pipeline.config import Config
-from pipeline.errors import SettingsDiffer
-from pipeline.executors import Executor, Task, open_executor
+from pipeline.diagnosis import next_move
+from pipeline.errors import AccessDenied, Away, EngineError, NoSpace, PipelineError, SettingsDiffer, Stopped
+from pipeline.executors import Executor, Outcome, Task, open_executor
+from pipeline.interim import Interim
 from pipeline.progress import Progress
 from pipeline.results import ledger
+from pipeline.results.events import Events
 from pipeline.results.records import CURRENT, MISSING, Standing
 from pipeline.results.run import Run
 from pipeline.screen import Plate
 from pipeline.start import start
 from pipeline.steps import Step, run_steps
+from pipeline.storage import patience, patiently
+
+#: what a machine or a store lacks, whatever well it is at work on
+NOBODYS_FAULT = (AccessDenied, Away, EngineError, NoSpace)
+#: after so many such failures a run is stopped (a store that is away was waited for already)
+ENOUGH = 3
 
 
 def run(
@@ -44,21 +53,68 @@ def run(
     """
     progress = progress or Progress()
     executor = executor or partial(open_executor, config, progress.say)
-    here = start(config, progress, new_measuring=new_measuring)
-    steps, failures = flow(here), {}
-    if not steps and report.standing(here).is_current:
-        progress.say("This run is finished; nothing is left to do.")
-        return report.read_summary(here.storage)
-    if steps:
-        with progress.counting(steps), closing(executor()) as machine:
-            for outcome, ended_well in run_steps(steps, machine):
-                progress.count(outcome)
-                if isinstance(outcome.error, SettingsDiffer):  # nothing that the other tasks could do better
-                    raise outcome.error
-                if not ended_well:
-                    failures[outcome.task.key] = str(outcome.error)
-    progress.say("Writing the report")
-    return report.write_report(here, failures)
+    with patience(60 * config.limits.patience_minutes):
+        here = start(config, progress, new_measuring=new_measuring)
+        steps = flow(here)
+        if not steps and report.standing(here).is_current:
+            progress.say("This run is finished; nothing is left to do.")
+            return report.read_summary(here.storage)
+        with _events(here, steps, progress) as events:
+            failures = _run(here, steps, executor, progress, events) if steps else {}
+            progress.say("Writing the report")
+            return report.write_report(here, failures)
+
+
+@contextmanager
+def _events(run: Run, steps: list[Step], progress: Progress) -> Iterator[Events]:
+    """What happens and what is said, from here to the end, in the run's log."""
+    events = Events(run.storage)
+    events.began(__version__, len(steps))
+    progress.listener = lambda line: events.add("said", line=line)
+    try:
+        yield events
+    except BaseException as error:
+        events.add("run ended", error=f"{type(error).__name__}: {error}")
+        raise
+    else:
+        events.add("run ended")
+    finally:
+        progress.listener = None
+        events.write()
+
+
+def _run(
+    run: Run, steps: list[Step], executor: Callable[[], Executor], progress: Progress, events: Events
+) -> dict[str, str]:
+    """Run all steps; returns the tasks that failed, each with the reason. Raises `Stopped` where going on is no use."""
+    failures: dict[str, str] = {}
+    nobodys: list[Outcome] = []
+    with progress.counting(steps), closing(executor()) as machine:
+        for outcome, ended_well in run_steps(steps, machine, Interim(run, steps)):
+            progress.count(outcome)
+            error = None if outcome.error is None else {"kind": outcome.error.kind, "error": str(outcome.error)}
+            task = {"stage": outcome.task.stage, "place": list(outcome.task.place), "attempts": outcome.attempts}
+            events.add("task ended", **task, ended_well=ended_well, **(error or {}))
+            if ended_well or outcome.task.stage == "refresh":
+                continue
+            failures[outcome.task.key] = str(outcome.error)
+            if isinstance(outcome.error, SettingsDiffer):  # nothing that the other tasks could do better
+                raise outcome.error
+            if isinstance(outcome.error, NOBODYS_FAULT):
+                nobodys.append(outcome)
+            if isinstance(outcome.error, Away) or len(nobodys) >= ENOUGH:
+                raise _stopped(nobodys)
+    return failures
+
+
+def _stopped(outcomes: list[Outcome]) -> Stopped:
+    last = outcomes[-1]
+    tasks = "A task" if len(outcomes) == 1 else f"{len(outcomes)} tasks"
+    return Stopped(
+        f"{tasks} failed, {last.task.key} the last, by what is no fault of a plate or well: {last.error} The others "
+        "would fail as well, so the run was stopped. Nothing that is done is lost, and all that is not is left open. "
+        f"Next: {next_move(str(last.error))}"
+    )
 
 
 def flow(run: Run) -> list[Step]:
@@ -67,14 +123,22 @@ def flow(run: Run) -> list[Step]:
     steps: list[Step] = []
 
     def step(
-        found: Standing, stage: str, function: Callable[..., Any], *where: Any, after: list[Step], **more: Any
+        found: Standing,
+        stage: str,
+        function: Callable[..., Any],
+        *place: str,
+        after: list[Step],
+        given: tuple[Any, ...] = (),
+        or_else: Callable[[PipelineError], bool] | None = None,
     ) -> list[Step]:
         if found.is_current and not after:
             return []
         if found.is_current:
             found = Standing("stale", f"{after[0].task.key} comes before it")
-        key = "/".join([stage, *(part for part in where if isinstance(part, str))])
-        steps.append(Step(Task(key, function, (run.storage.location, *where)), after, standing=found, **more))
+        # Workers wait for a store as their driver does.
+        waits = 60 * run.config.limits.patience_minutes
+        task = Task(stage, place, partial(patiently, waits, function), (run.storage.location, *place, *given))
+        steps.append(Step(task, after, or_else, found))
         return steps[-1:]
 
     profiled: dict[str, list[Step]] = {plate.batch: [] for plate in run.plates}
@@ -84,7 +148,7 @@ def flow(run: Run) -> list[Step]:
         if waiting.now:
             sums: list[Step] = []
             for group in illumination.groups(run, plate):
-                sums += step(MISSING, "illuminate", illumination.sum_wells, *plate, group[0], group, after=[])
+                sums += step(MISSING, "illuminate", illumination.sum_wells, *plate, group[0], after=[], given=(group,))
             smooth = step(CURRENT, "smooth", illumination.finish_plate, *plate, after=sums)
             # A well that cannot be measured is set aside, by name, and its plate goes on without it.
             for well in waiting.now:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,12 @@ from pipeline.executors import Outcome
 LOGGED = 0.05
 
 #: stages whose end is worth a line
-_SAID = {"publish": "measured", "select": "features selected", "score": "scored"}
+_SAID = {
+    "publish": "measured",
+    "select": "features selected",
+    "score": "scored",
+    "refresh": "scores and report as far as they go",
+}
 
 
 class Progress:
@@ -24,15 +29,19 @@ class Progress:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
+        #: gets what is said, also where nothing is shown
+        self.listener: Callable[[str], None] | None = None
         self._bar: tqdm[Any] | None = None
 
     def say(self, line: str) -> None:
+        if self.listener is not None:
+            self.listener(line)
         if not self.quiet:
             tqdm.write(line, file=sys.stderr)
 
     @contextmanager
     def counting(self, steps: Sequence[Any]) -> Iterator[None]:
-        stages = [step.task.key.partition("/")[0] for step in steps]
+        stages = [step.task.stage for step in steps]
         self._sites = self._failures = self._plates = 0
         self._all_plates = stages.count("publish")
         self._on_screen = sys.stderr.isatty()
@@ -46,7 +55,7 @@ class Progress:
 
     def count(self, outcome: Outcome) -> None:
         """Take note of one ended task."""
-        stage, _, where = outcome.task.key.partition("/")
+        stage, where = outcome.task.stage, "/".join(outcome.task.place)
         if outcome.error is not None:
             self.say(f"{outcome.task.key} failed: {outcome.error}")
         elif stage == "profile":

@@ -6,7 +6,10 @@ Requests are retried here and nowhere else (botocore's own retries are off), so 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,20 +21,23 @@ import stamina.instrumentation
 import zarr.storage
 from botocore import UNSIGNED
 
-from pipeline.errors import AccessDenied, Changed, ConfigError, NotFound, StorageError
-from pipeline.storage import Entry, Location, Stat, is_md5, md5
+from pipeline.errors import AccessDenied, Away, Changed, ConfigError, Damaged, NotFound, StorageError, spoken
+from pipeline.seals import checked
+from pipeline.storage import Entry, Location, Stat, current_patience, is_md5, md5
 
 log = logging.getLogger(__name__)
 
-#: tries of one request, and the seconds after which there is no other
-ATTEMPTS, TIMEOUT = 6, 120.0
+#: an object that arrives damaged is asked for so often; a store that does not answer, for as long as patience goes
+ATTEMPTS = 6
+#: keys that have expired may be about to be renewed: seconds
+RENEWAL = 60.0
 #: answers that a later try can mend; 409 is AWS's word for two conditional writes at once
 _TRANSIENT = {
     *("SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "RequestTimeout"),
     *("InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict", "RequestTimeTooSkewed"),
-    *("ExpiredToken", "ExpiredTokenException"),
     *("408", "409", "429", "500", "502", "503", "504"),
 }
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 _UNKNOWN_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}
@@ -60,7 +66,10 @@ class S3Storage:
             comparable = etag is not None and is_md5(etag) and "aws:kms" not in answer.get("ServerSideEncryption", "")
             if comparable and md5(data) != etag:
                 raise Changed(f"{self._url(key)} arrived damaged, again and again: its MD5 is not {etag}", retry=True)
-            return data
+            try:
+                return checked(data, self._url(key))
+            except Damaged as error:
+                raise Damaged(error.message, retry=True) from None
 
         return self._ask("s3:GetObject", key, request)
 
@@ -135,6 +144,12 @@ class S3Storage:
     def prepare(self) -> None:
         pass
 
+    def server_time(self) -> datetime:
+        """What the server takes for now."""
+        place = {"Bucket": self.bucket, "Prefix": self.prefix, "MaxKeys": 1, **self._payer}
+        answer = self._ask("s3:ListBucket", "", lambda: self.client.list_objects_v2(**place))
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+
     def _put(self, key: str, data: bytes, **conditions: Any) -> None:
         place = {"Bucket": self.bucket, "Key": self.prefix + key, **self._payer}
         more = {"Body": data, "ChecksumAlgorithm": "SHA256", **conditions}
@@ -175,20 +190,38 @@ class S3Storage:
 
     def _ask(self, right: str, key: str, request: Any) -> Any:
         """One request with our errors and the only retries there are. `right`: what AWS calls the permission for it."""
-        for attempt in stamina.retry_context(
-            on=_can_be_retried, attempts=ATTEMPTS, timeout=TIMEOUT, wait_initial=0.2, wait_max=10.0, wait_jitter=1.0
-        ):
-            with attempt:
-                try:
-                    return request()
-                except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-                    named = self._named(right, key, error)
-                    if named.retry:
-                        self._say_trouble(error)
-                    raise named from error
+        seconds, began, tries = current_patience(), time.monotonic(), 0
+
+        def may_pass(error: Exception) -> bool:
+            is_expired = isinstance(error, AccessDenied) and time.monotonic() - began > RENEWAL
+            is_damaged = isinstance(error, Changed | Damaged) and tries >= ATTEMPTS
+            return isinstance(error, StorageError) and error.retry and not is_expired and not is_damaged
+
+        def once() -> Any:
+            try:
+                return request()
+            except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+                named = self._named(right, key, error)
+                if named.retry:
+                    self._say_trouble(error, seconds)
+                raise named from error
+
+        try:
+            for attempt in stamina.retry_context(
+                on=may_pass, attempts=None, timeout=seconds, wait_initial=0.2, wait_max=10.0, wait_jitter=1.0
+            ):
+                with attempt:
+                    tries = attempt.num
+                    return once()
+        except (AccessDenied, Changed, Damaged):
+            raise
+        except StorageError as error:
+            if not error.retry:
+                raise
+            raise Away(f"{error} It was asked again for {spoken(time.monotonic() - began)}.") from error
         raise AssertionError("unreachable")  # pragma: no cover
 
-    def _say_trouble(self, error: Exception) -> None:
+    def _say_trouble(self, error: Exception, seconds: float) -> None:
         if isinstance(error, botocore.exceptions.ClientError):
             trouble = f"answers {error.response.get('Error', {}).get('Code', '')}"
         else:
@@ -196,8 +229,8 @@ class S3Storage:
                 (words for kind, words in _TROUBLES.items() if isinstance(error, kind)), type(error).__name__
             )
         _say_once(
-            f"{self._server} {trouble} (asked for s3://{self.bucket}). Each request is made again, up to {ATTEMPTS} "
-            f"times within {TIMEOUT / 60:g} minutes; this is said once."
+            f"{self._server} {trouble} (asked for s3://{self.bucket}). Each request is made again, for up to "
+            f"{spoken(seconds)}; this is said once."
         )
 
     def _named(self, right: str, key: str, error: Exception) -> StorageError:
@@ -212,6 +245,9 @@ class S3Storage:
                 return NotFound(f"{url} does not exist")
             if code in _DENIED:
                 return AccessDenied(self._denied(right, key, code))
+            if code in _EXPIRED:
+                why = f"the keys of {self._who} have expired ({code}). Renew them (`aws sso login`, or a new token)."
+                return AccessDenied(f"{url}: {why}", retry=True)
             if code in _UNKNOWN_KEYS:
                 return AccessDenied(
                     f"{url}: {self._server} does not accept the keys of {self._who} ({code}). Check the profile, and "
@@ -298,10 +334,6 @@ def _session(location: Location) -> boto3.Session:
         ) from None
     except botocore.exceptions.BotoCoreError as error:
         raise ConfigError(f"{location}: this machine's AWS configuration cannot be used: {error}") from error
-
-
-def _can_be_retried(error: Exception) -> bool:
-    return isinstance(error, StorageError) and error.retry
 
 
 @lru_cache(maxsize=256)

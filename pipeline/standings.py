@@ -50,7 +50,7 @@ def show_todo(steps: list[Step], page: Standing, console: Console) -> None:
     if not steps:
         _say(console, f"Everything is current{_but(page)}; `run` would {_do_about(page)}.")
         return
-    found = Counter(_stage(step) for step in steps)
+    found = Counter(step.task.stage for step in steps)
     console.print(
         "`run` would make "
         + ", ".join(f"{found[stage]:,} {what}" for stage, what in STAGES.items() if found[stage])
@@ -77,7 +77,7 @@ def show_standings(run: Run, console: Console) -> None:
     for name in ("result", "stale", "missing"):
         table.add_column(name, justify="left" if name == "result" else "right")
     for stage, what in STAGES.items():
-        states = Counter(step.standing.state for step in steps if _stage(step) == stage)
+        states = Counter(step.standing.state for step in steps if step.task.stage == stage)
         if states:
             table.add_row(what, *(f"{states[state]:,}" if states[state] else "" for state in ("stale", "missing")))
     console.print(table)
@@ -115,7 +115,3 @@ def _show_reasons(steps: Iterable[Step], console: Console) -> None:
 
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _stage(step: Step) -> str:
-    return step.task.key.partition("/")[0]

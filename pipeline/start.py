@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from pipeline import cells, illumination, images, measure
 from pipeline.config import Config, Screen
 from pipeline.engines import cppipe, open_engine
-from pipeline.errors import ConfigError, NotFound, SettingsDiffer, StorageError
+from pipeline.errors import AccessDenied, Away, ConfigError, NotFound, SettingsDiffer, StorageError
 from pipeline.plan import Plan, findings_table, make_plan, screen_plates
 from pipeline.plan.checks import Finding
 from pipeline.plan.metadata import plate_list
@@ -24,7 +25,7 @@ from pipeline.results.plan import KEYS, read_plates, read_sites, read_wells, wri
 from pipeline.results.run import RECORD, Run, find_root, make_record, refuse_other, write_record
 from pipeline.scores import in_order
 from pipeline.screen import Plate, plate_wells
-from pipeline.storage import Location, Storage, open_storage
+from pipeline.storage import IMPATIENT, Location, Storage, open_storage, patience
 
 
 def start(
@@ -96,7 +97,10 @@ def _open(
     notes += tuple(_tables_apart(schema))
     for note in notes:
         progress.say(note)
-    _check_results(through(config.results))
+    with patience(IMPATIENT):  # a place that was never there is no outage
+        _check_results(through(config.results))
+        with suppress(AccessDenied):  # the listing says which right is lacking
+            open_storage(config.images).stat(RECORD)
     record = make_record(config, engine=version, inputs=inputs, schema=schema.digest, reading=images.REVISION)
     root = find_root(config.results, record, new=new_measuring)
     if root != config.results:
@@ -134,7 +138,7 @@ def _check_results(storage: Storage) -> None:
         storage.prepare()
         storage.stat(RECORD)
     except StorageError as error:
-        if error.retry:
+        if isinstance(error, Away):
             raise
         raise ConfigError(f"results: {error}") from error
 

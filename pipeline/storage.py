@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 import zarr.storage
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.errors import AccessDenied, Changed, ConfigError, NotFound, StorageError
+from pipeline.errors import AccessDenied, Changed, ConfigError, NoSpace, NotFound, StorageError
+from pipeline.seals import checked
 
 
 class Location(BaseModel):
@@ -130,7 +131,8 @@ class Storage(Protocol):
     def get(self, key: str, *, etag: str | None = None) -> bytes:
         """The whole object by one request.
 
-        With `etag`, raises `Changed` where the object is no longer that one or its bytes do not have that MD5.
+        With `etag`, raises `Changed` where the object is no longer that one or its bytes do not have that MD5. Raises
+        `Damaged` where it is sealed (`pipeline.seals`) and its bytes are not what was sealed.
         """
         ...
 
@@ -174,6 +176,32 @@ class Storage(Protocol):
         ...
 
 
+#: seconds in which a store that does not answer is asked again, where nobody says otherwise
+IMPATIENT = 15.0
+_patience = IMPATIENT
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """How long, in this process, a store that does not answer is asked again."""
+    global _patience
+    before, _patience = _patience, seconds
+    try:
+        yield
+    finally:
+        _patience = before
+
+
+def current_patience() -> float:
+    return _patience
+
+
+def patiently(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function with so much patience: what a task is wrapped in, so that workers wait as their driver does."""
+    with patience(seconds):
+        return function(*arguments)
+
+
 @lru_cache(maxsize=64)
 def open_storage(location: Location | str) -> Storage:
     """The store at a location. Opening makes no request; one client per location and process."""
@@ -212,7 +240,7 @@ class LocalStorage:
             data = (self.root / key).read_bytes()
         if etag is not None and md5(data) != etag:
             raise Changed(f"{self.root / key} is not the file that was planned: its MD5 is {md5(data)}, not {etag}")
-        return data
+        return checked(data, str(self.root / key))
 
     def stat(self, key: str) -> Stat | None:
         path = self.root / key
@@ -340,8 +368,23 @@ def _named_errors(path: Path, done: str) -> Iterator[None]:
         at = str(error.filename or "")
         if at not in ("", str(path)) and not Path(at).name.startswith(_TEMPORARY):
             cause += f": {at}"
-        kind = AccessDenied if isinstance(error, PermissionError) else StorageError
-        raise kind(f"{path} cannot be {done}: {cause}") from error
+        raise _kind(error)(f"{path} cannot be {done}: {cause}") from error
+
+
+#: besides PermissionError: a file system that may not be written to
+_DENIED = {errno.EROFS}
+#: a disk, or somebody's share of it
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def _kind(error: OSError) -> type[StorageError]:
+    is_denied = isinstance(error, PermissionError) or error.errno in _DENIED
+    return AccessDenied if is_denied else NoSpace if is_full(error) else StorageError
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _raise_named(error: OSError) -> None:

@@ -9,18 +9,30 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.seals import BLANK, seal
+
 #: text columns; where a value is missing it is NaN, whatever the version of pandas
 TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 
 
-def encode_table(table: pd.DataFrame | pa.Table) -> bytes:
-    """Parquet, without pandas' own notes on the columns, which hold its version."""
+#: under this name a file holds a note to its reader
+_NOTE = b"note"
+
+
+def encode_table(table: pd.DataFrame | pa.Table, note: str = "") -> bytes:
+    """Parquet, without pandas' own notes on the columns, which hold its version. `note`: see `note_of`."""
     arrow = pa.Table.from_pandas(table, preserve_index=False) if isinstance(table, pd.DataFrame) else table
     # pandas has two kinds of text; a file has one.
     fields = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in arrow.schema]
     buffer = io.BytesIO()
-    pq.write_table(arrow.cast(pa.schema(fields)), buffer, compression="zstd")
-    return buffer.getvalue()
+    schema = pa.schema(fields, {b"seal": BLANK.encode()} | ({_NOTE: note.encode()} if note else {}))
+    pq.write_table(arrow.cast(schema), buffer, compression="zstd")
+    return seal(buffer.getvalue())
+
+
+def note_of(data: bytes) -> str:
+    """What the writer of a table had to say of it; "" where there was nothing."""
+    return (pq.read_schema(pa.BufferReader(data)).metadata or {}).get(_NOTE, b"").decode()
 
 
 def decode_arrow(data: bytes) -> pa.Table:

@@ -27,6 +27,7 @@ from pipeline.progress import Progress
 from pipeline.report.certificate import write_certificate
 from pipeline.results.plan import KEYS, SitePlan, read_sites, read_well_sites
 from pipeline.results.run import Run
+from pipeline.screen import Plate
 from pipeline.start import start
 from pipeline.steps import run_steps
 
@@ -39,9 +40,9 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
     """
     run = start(config, progress)
     chosen = _spread(run, sites)
-    plates = {site.plate.key for site in chosen}
-    needed = [step for step in flow(run) if step.task.key.startswith(("illuminate/", "smooth/"))]
-    needed = [step for step in needed if "/".join(step.task.key.split("/")[1:3]) in plates]
+    plates = {site.plate for site in chosen}
+    needed = [step for step in flow(run) if step.task.stage in ("illuminate", "smooth")]
+    needed = [step for step in needed if Plate(*step.task.place[:2]) in plates]
     with progress.counting(needed), closing(executor()) as machine:
         for outcome, _ in run_steps(needed, machine):
             if outcome.error is not None:

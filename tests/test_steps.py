@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pipeline.errors import PipelineError
 from pipeline.executors import Task
-from pipeline.executors.serial import SerialExecutor
+from pipeline.executors.clusters.serial import SerialExecutor
 from pipeline.steps import Step, run_steps
 
 
@@ -18,7 +20,7 @@ def record(log: list[str], name: str, fails: bool = False) -> dict[str, Any]:
 
 
 def step(log: list[str], name: str, *after: Step, fails: bool = False, **more: Any) -> Step:
-    return Step(Task(name, record, (log, name, fails)), list(after), **more)
+    return Step(Task(name, (), record, (log, name, fails)), list(after), **more)
 
 
 def run(*steps: Step) -> dict[str, bool]:
@@ -59,3 +61,32 @@ def test_a_step_that_refuses_to_be_passed_over_holds_up_what_waits() -> None:
     a = step(log, "a", fails=True, or_else=lambda error: False)
     b = step(log, "b", a)
     assert run(a, b) == {"a": False}
+
+
+def test_steps_that_wait_for_each_other_are_said_and_none_is_run() -> None:
+    log: list[str] = []
+    a = step(log, "a")
+    b = step(log, "b", a)
+    a.after.append(b)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"wait for each other: (a, b, a|b, a, b)"):
+        run(a, b, step(log, "c"))
+    assert log == []
+
+
+def test_two_tasks_of_one_key_are_said_and_none_is_run() -> None:
+    log: list[str] = []
+    with pytest.raises(ValueError, match=r"several tasks of one key: a$"):
+        run(step(log, "a"), step(log, "b"), step(log, "a"))
+    assert log == []
+
+
+def test_what_an_ended_step_made_ready_comes_before_what_lies_behind_it() -> None:
+    log: list[str] = []
+    plates = []
+    for plate in "12":
+        sums = step(log, f"sums{plate}")
+        wells = [step(log, f"well{plate}{name}", sums) for name in "AB"]
+        plates += [sums, *wells, step(log, f"publish{plate}", *wells)]
+    run(*plates, step(log, "select", *(one for one in plates if one.task.stage.startswith("publish"))))
+    first, second = ([f"sums{n}", f"well{n}A", f"well{n}B", f"publish{n}"] for n in "12")
+    assert log == [*first, *second, "select"]

@@ -16,10 +16,11 @@ from typing import ClassVar
 import pytest
 import stamina
 import zarr
+from botocore.exceptions import EndpointConnectionError
 
-from pipeline.errors import AccessDenied, Changed, ConfigError, NotFound, StorageError
+from pipeline.errors import AccessDenied, Away, Changed, ConfigError, NoSpace, NotFound, StorageError
 from pipeline.simulate.s3_server import LocalS3
-from pipeline.storage import Location, Storage, open_storage
+from pipeline.storage import IMPATIENT, Location, Storage, current_patience, open_storage, patience, patiently
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +150,48 @@ def test_a_missing_bucket_is_an_error_and_not_an_empty_place(server: LocalS3) ->
         list(nowhere.entries())
 
 
-def test_a_server_that_does_not_answer_is_worth_another_try(server: LocalS3) -> None:
+def test_a_server_that_does_not_answer_is_away(server: LocalS3) -> None:
     gone = open_storage(Location(url="s3://results/x", endpoint="http://127.0.0.1:9", profile="worker"))
-    with stamina.set_testing(True, attempts=1), pytest.raises(StorageError) as caught:
+    with patience(0.5), pytest.raises(Away, match=r"x/key: Could not connect.*It was asked again for [01] s\."):
         gone.get("key")
-    assert caught.value.retry
+
+
+def test_a_server_that_comes_back_within_the_patience_is_waited_for(
+    server: LocalS3, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(Location(url="s3://results/x", endpoint=server.endpoint, profile="worker"))
+    storage.put("key", b"data")
+    refused = iter(range(30))  # with waits of up to 10 s each, minutes: more than the six tries of old
+    whole = storage.client.get_object  # type: ignore[attr-defined]
+
+    def get_object(**request: object) -> object:
+        if next(refused, None) is not None:
+            raise EndpointConnectionError(endpoint_url=server.endpoint)
+        return whole(**request)
+
+    monkeypatch.setattr(storage.client, "get_object", get_object)  # type: ignore[attr-defined]
+    with patience(900), stamina.set_testing(True, attempts=100), caplog.at_level(logging.WARNING):
+        assert storage.get("key") == b"data"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{server.endpoint} cannot be reached (asked for s3://results). Each request is made again, for up to 15 min; "
+        "this is said once."
+    ]
+
+
+def test_a_task_brings_its_patience_with_it() -> None:
+    assert patiently(900, current_patience) == 900
+    assert current_patience() == IMPATIENT
+
+
+def test_keys_that_have_expired_are_asked_about_for_a_while_and_then_named(
+    faulty: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty.script = ["expired"] * 3
+    assert faulty.storage().get("key") == faulty.body
+    faulty.script = ["expired"] * 99
+    monkeypatch.setattr("pipeline.s3.RENEWAL", 0.0)
+    with pytest.raises(AccessDenied, match=r"the keys of anyone have expired \(ExpiredToken\). Renew them"):
+        faulty.storage().get("key")
 
 
 @pytest.fixture
@@ -186,7 +224,9 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests += 1
         fault = self.server.script.pop(0) if self.server.script else ""
-        if fault.isdigit():
+        if fault == "expired":
+            self._send(400, b"<Error><Code>ExpiredToken</Code></Error>")
+        elif fault.isdigit():
             code = {"503": "SlowDown", "429": "TooManyRequests", "403": "AccessDenied"}[fault]
             self._send(int(fault), f"<Error><Code>{code}</Code></Error>".encode())
         elif fault == "damaged":
@@ -224,16 +264,16 @@ def test_what_cannot_pass_is_asked_for_once(faulty: FaultyS3) -> None:
 
 def test_there_is_an_end_to_asking(faulty: FaultyS3) -> None:
     faulty.script = ["503"] * 99
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(Away, match=r"SlowDown.*It was asked again for"):
         faulty.storage().get("key")
-    assert caught.value.retry
     assert faulty.requests == 6
 
 
 def test_an_object_that_stays_damaged_is_not_what_was_planned(faulty: FaultyS3) -> None:
     faulty.script = ["damaged"] * 99
-    with pytest.raises(Changed, match="damaged"):
+    with stamina.set_testing(True, attempts=99), pytest.raises(Changed, match="damaged"):
         faulty.storage().get("key", etag=hashlib.md5(faulty.body).hexdigest())
+    assert faulty.requests == 6  # however long one would wait for a server that is away
 
 
 def test_what_is_asked_again_is_said_once_in_plain_words(faulty: FaultyS3, caplog: pytest.LogCaptureFixture) -> None:
@@ -244,7 +284,7 @@ def test_what_is_asked_again_is_said_once_in_plain_words(faulty: FaultyS3, caplo
             storage.get(key)
     assert [record.getMessage() for record in caplog.records] == [
         f"http://127.0.0.1:{faulty.server_port} answers SlowDown (asked for s3://bucket). Each request is made again, "
-        "up to 6 times within 2 minutes; this is said once."
+        "for up to 15 s; this is said once."
     ]
 
 
@@ -439,9 +479,9 @@ def test_a_name_that_is_too_long_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "kind", "cause"),
     [
-        (errno.ENOSPC, StorageError, "No space left on device"),
-        (errno.EDQUOT, StorageError, "Disk quota exceeded"),
-        (errno.EROFS, StorageError, "Read-only file system"),
+        (errno.ENOSPC, NoSpace, "No space left on device"),
+        (errno.EDQUOT, NoSpace, "Disk quota exceeded"),
+        (errno.EROFS, AccessDenied, "Read-only file system"),
         (errno.EACCES, AccessDenied, "Permission denied"),
     ],
 )

@@ -15,7 +15,9 @@ from zarr.storage import MemoryStore
 from pipeline.cells import layout
 from pipeline.cells.schema import Schema
 from pipeline.errors import Conflict, NotFound, StoreError
+from pipeline.results.records import read_record
 from pipeline.screen import PLATE_FORMATS, Plate, plate_size, plate_wells, well_position
+from pipeline.seals import sealed_json
 from pipeline.storage import Location, Storage, open_storage
 
 _SCHEMA = "features.json"
@@ -28,7 +30,8 @@ def write_schema(storage: Storage, schema: Schema) -> None:
     """
     plain = {"format": layout.FORMAT, "digest": schema.digest, "capacity": schema.capacity}
     plain |= {"left_out": dict(schema.left_out), "index": schema.index, "features": schema.features}
-    _write_once(storage, _SCHEMA, json.dumps(plain, indent=1).encode())
+    if read_record(storage, _SCHEMA) != json.loads(json.dumps(plain)):  # also one from before there were seals
+        _write_once(storage, _SCHEMA, sealed_json(plain, indent=1, sort_keys=False))
 
     objects: dict[str, Buffer] = {}
     store = MemoryStore(objects)

@@ -74,6 +74,14 @@ def run(
             help="Where the results were measured by another engine, version or pipeline: measure beside them.",
         ),
     ] = False,
+    chaos: Annotated[
+        str | None,
+        typer.Option(
+            help="A rehearsal on a local cluster: kill or stop workers at so many of their tasks, and slow, refuse or "
+            "falsify so many requests, e.g. kill=0.05,stop=0.01,slow=0.1,refuse=0.02,flip=0.01."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of --chaos: the same seed, the same faults.")] = None,
 ) -> None:
     """Bring everything up to date: images to report. Kill it at any moment and run it again.
 
@@ -84,7 +92,7 @@ def run(
     if results is not None:
         execution["results.url"] = whole_url(results)
     settings = read_config(config, plates=plates, wells=wells, sites=sites, **execution)
-    raise typer.Exit(_run(settings, new_measuring=new_measuring))
+    raise typer.Exit(_run(settings, new_measuring=new_measuring, chaos=chaos, seed=seed))
 
 
 @app.command("dry-run")
@@ -147,6 +155,56 @@ def retry(
     for where, names in opened.items():
         note(f"{where}: {', '.join(names)}")
     note(f"{sum(map(len, opened.values()))} wells are open again; `run` measures them.")
+
+
+@app.command()
+def why(
+    results: Results,
+    plate: Annotated[str, typer.Argument(help="The plate, or batch/plate.")],
+    well: Annotated[str, typer.Argument(help="The well, e.g. B07.")],
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Why a well is as it is: what was found of it, measured and tried, and what to do next."""
+    from pipeline.why import why as lines_about
+
+    for line in lines_about(open_run(results, profile, endpoint), plate, well):
+        note(line)
+
+
+@app.command()
+def diff(
+    results: Results,
+    other: Annotated[str, typer.Argument(help="Another root of results.")],
+    profile: ProfileName = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Compare two roots of results: settings, versions, and every stored object, with the values of tables.
+
+    Exit codes: 0 all objects are equal; 3 some differ.
+    """
+    from pipeline.compare import compare, described
+
+    here, there = (open_run(place, profile, endpoint) for place in (results, other))
+    found = compare(here, there)
+    for line in described(here, there, found):
+        note(line)
+    raise typer.Exit(0 if found.is_equal else 3)
+
+
+@app.command()
+def doctor(config: ConfigFile) -> None:
+    """What a run needs, looked at before it: interpreters, versions, places and keys, disk, clocks, cluster, processor.
+
+    Exit codes: 0 nothing is in the way; 1 something is.
+    """
+    from pipeline.doctor import examine
+
+    is_well = True
+    for found in examine(read_config(config)):
+        note(f"{'ok' if found.is_well else 'NO':<3} {found.what}: {found.said}")
+        is_well = is_well and found.is_well
+    raise typer.Exit(0 if is_well else 1)
 
 
 @app.command()
@@ -235,12 +293,21 @@ def simulate(
     console.print(f"Images in {place}/images, tables and truth.csv in {place}/tables")
 
 
-def _run(config: Any, *, new_measuring: bool = False) -> int:
+def _run(config: Any, *, new_measuring: bool = False, chaos: str | None = None, seed: int | None = None) -> int:
     from pipeline.executors import open_executor
     from pipeline.flow import run as run_flow
     from pipeline.progress import Progress
 
     progress = Progress()
-    summary = run_flow(config, lambda: open_executor(config, progress.say), progress, new_measuring=new_measuring)
+
+    def executor() -> Any:
+        return open_executor(config, progress.say)
+
+    if chaos is None:
+        summary = run_flow(config, executor, progress, new_measuring=new_measuring)
+    else:
+        from pipeline.simulate.faults import rehearse
+
+        summary = rehearse(config, chaos, seed, executor, progress, new_measuring=new_measuring)
     console.print(summary.text, highlight=False, soft_wrap=True)
     return 0 if summary.is_complete else 3

@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.engines import ENGINES
 from pipeline.errors import ConfigError
+from pipeline.executors import cluster_kinds, kind_of
 from pipeline.screen import name_fault, well_name, well_position
 from pipeline.storage import Location
 
@@ -165,7 +167,7 @@ class Subset(Section):
 class EngineConfig(Section):
     """What measures a site."""
 
-    kind: Literal["cellprofiler", "native"] = Field("cellprofiler", description="Which engine measures.")
+    kind: str = Field("cellprofiler", description=f"Which engine measures: {' or '.join(ENGINES)}.")
     cppipe: Path = Field(
         description="CellProfiler pipeline file (.cppipe) to run on every site; `cpjump1/analysis.cppipe` is CPJUMP1's."
     )
@@ -179,6 +181,13 @@ class EngineConfig(Section):
     def rules_texts(self) -> dict[str, str]:
         """Name -> what stands in the file. Raises `ConfigError` where one cannot be read."""
         return {name: _read(path).decode("utf-8", errors="replace") for name, path in self.rules.items()}
+
+    @field_validator("kind")
+    @classmethod
+    def _is_an_engine(cls, kind: str) -> str:
+        if kind not in ENGINES:
+            raise ValueError(f"there is no engine {kind!r}; there are {', '.join(ENGINES)}")
+        return kind
 
 
 class CellsConfig(Section):
@@ -252,6 +261,12 @@ class ReportConfig(Section):
         {"DNA": "#3060ff", "ER": "#00c040", "RNA": "#d0d000", "AGP": "#ff8000", "Mito": "#ff2040"},
         description="Stain -> colour in the composite pictures.",
     )
+    refresh_minutes: float | None = Field(
+        30,
+        gt=0,
+        description="While a run goes on, so often scores and the page are made of the plates that are ready, "
+        "marked as partial. Left empty: at the end only.",
+    )
 
     @field_validator("wells")
     @classmethod
@@ -267,7 +282,10 @@ class Limits(Section):
     recycle_after_sites: int = Field(500, gt=0, description="An engine is replaced after so many sites.")
     attempts: int = Field(3, ge=1, description="Attempts at a task whose failures may pass, e.g. a throttled store.")
     patience_minutes: float = Field(
-        15, ge=0, description="So long a run waits for a Dask scheduler that has gone, or has no worker, to come back."
+        15,
+        ge=0,
+        description="So long a run and its workers wait for what has gone to come back: a store that does not answer, "
+        "a Dask scheduler, the last of the workers.",
     )
 
 
@@ -286,8 +304,11 @@ class Execution(Section):
     @field_validator("cluster")
     @classmethod
     def _is_a_cluster(cls, cluster: str) -> str:
-        if cluster not in ("serial", "local") and "://" not in cluster:
-            raise ValueError("must be serial, local, or a scheduler's address such as tls://host:8786")
+        if kind_of(cluster) not in cluster_kinds():
+            raise ValueError(
+                "must be serial, local, or a scheduler's address such as tls://host:8786; the kinds of cluster that "
+                f"there are: {', '.join(cluster_kinds())}"
+            )
         return cluster
 
 

@@ -26,4 +26,5 @@ def open_engine(kind: str, cppipe: str | Path, **limits: Any) -> Engine:
     # Whatever is no name of a pipeline file is text: what a file holds may be empty, or one line.
     is_path = isinstance(cppipe, Path) or ("\n" not in cppipe and cppipe.lower().endswith((".cppipe", ".cpproj")))
     text = pipeline_file.read_text(cppipe) if is_path else str(cppipe)
-    return import_module(ENGINES[kind]).open(text, **limits)
+    engine: Engine = import_module(ENGINES[kind]).open(text, **limits)
+    return engine

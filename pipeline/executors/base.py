@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.errors import PipelineError
+from pipeline.errors import NoSpace, PipelineError
+from pipeline.storage import is_full
 
 
 @dataclass(frozen=True)
 class Task:
     """A function importable on a worker, with small arguments, that returns a small record.
 
-    Running it twice, or twice at once, changes nothing. `key` names it, e.g. "measure/<batch>/<plate>/<well>".
+    Running it twice, or twice at once, changes nothing. `stage`: what it is for, e.g. "measure"; tasks of one stage are
+    each other's peers. `place`: what it is about, e.g. (batch, plate, well). The two name it.
     """
 
-    key: str
+    stage: str
+    place: tuple[str, ...]
     function: Callable[..., dict[str, Any]]
     arguments: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        """Its name, e.g. "measure/<batch>/<plate>/<well>". To be shown and compared; nothing is read out of it."""
+        return "/".join((self.stage, *self.place))
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,8 @@ class Executor(Protocol):
     def run(self, tasks: deque[Task]) -> Iterator[Outcome]:
         """Run tasks until none is left, yielding outcomes as they come.
 
-        The caller appends tasks that an outcome made ready to the same deque, before asking for the next outcome.
-        Failures that may pass (`PipelineError.retry`) are tried again, up to a limit.
+        Tasks are taken from the front. The caller puts those that an outcome made ready into the same deque, before
+        asking for the next outcome. Failures that may pass (`PipelineError.retry`) are tried again, up to a limit.
         """
         ...
 
@@ -60,4 +69,6 @@ def as_ours(key: str, error: BaseException) -> PipelineError:
     """Any error of a task as one of ours."""
     if isinstance(error, PipelineError):
         return error
+    if is_full(error):
+        return NoSpace(f"{key}: {error}. The temporary folder ({tempfile.gettempdir()}) is the likely place.")
     return TaskFailed(f"{key}: {type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 import yaml
@@ -25,11 +25,27 @@ from pipeline.executors.base import Outcome, Task
 from pipeline.executors.flight import Flight, SchedulerGone
 from pipeline.executors.watch import Patience
 
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
 logger = logging.getLogger(__name__)
 
 SETTINGS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("dask.yaml").read_text())
 #: of a worker's environment
 MEMORY: dict[str, int] = SETTINGS["distributed"]["nanny"]["pre-spawn-environ"]
+
+
+def open(config: Config, say: Callable[[str], None]) -> DaskExecutor:
+    how = config.execution
+    return DaskExecutor(
+        how.cluster,
+        workers=how.workers,
+        tasks_per_worker=how.tasks_per_worker,
+        attempts=config.limits.attempts,
+        certificates=how.certificates,
+        patience=Patience(away=60 * config.limits.patience_minutes),
+        say=say,
+    )
 
 
 class DaskExecutor:

@@ -14,7 +14,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker
 from distributed.client import ClosedClientError
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, spoken
 from pipeline.executors.base import Outcome, Task, WorkerDied, as_ours
 from pipeline.executors.watch import Held, Patience, Watch
 
@@ -156,7 +156,7 @@ class Flight:
         future.release()
         if isinstance(error, KilledWorker):
             return self._lost_its_workers(entry, error)
-        self._watch.ended(self._last_end, str(future.key))
+        self._watch.ended(self._last_end, str(future.key), entry.task.stage)
         if error is not None and error.retry and entry.attempt < self._attempts:
             self._start(client, _Running(entry.task, entry.attempt + 1))
             return None
@@ -189,7 +189,7 @@ class Flight:
         elif now - self._had_worker > self._patience.away:
             raise PipelineError(
                 f"The Dask scheduler at {scheduler['address']} has had no worker for "
-                f"{_spoken(now - self._had_worker)}. Nothing is lost: start workers, and `run` again."
+                f"{spoken(now - self._had_worker)}. Nothing is lost: start workers, and `run` again."
             )
         while self._lost:
             self._lost.pop().add_done_callback(self._answers.put)
@@ -208,7 +208,7 @@ class Flight:
         for worker, seconds in silent.items():
             if worker not in self._said:
                 self._said.add(worker)
-                self._say(f"No sign of life from the worker {worker} for {_spoken(seconds)}.")
+                self._say(f"No sign of life from the worker {worker} for {spoken(seconds)}.")
         owners = {key: entry for entry in self._running.values() for key in entry.keys}
         on_workers = self._watch.held(now, owners)
         for key in owners.keys() - {held.key for held in on_workers}:
@@ -216,11 +216,11 @@ class Flight:
             if self._workers and owners[key].alone and len(owners[key].keys) == 1:
                 self._start(client, owners[key], copy=True)
         for held in on_workers:
-            limit = self._watch.limit(held.key)
+            limit = self._watch.limit(owners[held.key].task.stage)
             if held.worker in silent:
                 self._copy(client, owners[held.key], held, silent, "its worker stands still")
             elif limit is not None and held.seconds > limit and not self._many_copies():
-                self._copy(client, owners[held.key], held, silent, f"nine in ten take a quarter of {_spoken(limit)}")
+                self._copy(client, owners[held.key], held, silent, f"nine in ten take a quarter of {spoken(limit)}")
 
     def _many_copies(self) -> bool:
         """Whether a tenth of the workers has copies: a threshold that proves too low must not double the work."""
@@ -233,17 +233,17 @@ class Flight:
         if others or held.key not in self._said:  # where there is none now, one may come
             self._said.add(held.key)
             what = "It is started once more on another." if others else "There is no other worker to start it on."
-            self._say(f"{held.key} has been on the worker {held.worker} for {_spoken(held.seconds)}: {why}. {what}")
+            self._say(f"{held.key} has been on the worker {held.worker} for {spoken(held.seconds)}: {why}. {what}")
         if others:
             self._start(client, entry, others, copy=True)
 
     def _waiting(self, now: float) -> str:
         since = time.strftime("%H:%M", time.localtime(time.time() - (now - self._last_end)))
-        line = f"Nothing has ended since {since} ({_spoken(now - self._last_end)}). Waiting for "
+        line = f"Nothing has ended since {since} ({spoken(now - self._last_end)}). Waiting for "
         oldest = self._watch.held(now, [key for entry in self._running.values() for key in entry.keys])
         if not oldest:
             return line + ("a worker to take a task." if self._workers else "a worker: none is connected.")
-        named = [f"{task.key} (on the worker {task.worker}, for {_spoken(task.seconds)})" for task in oldest[:3]]
+        named = [f"{task.key} (on the worker {task.worker}, for {spoken(task.seconds)})" for task in oldest[:3]]
         return line + ", ".join(named) + (f" and {len(oldest) - 3} more." if len(oldest) > 3 else ".")
 
 
@@ -263,10 +263,6 @@ def _ask(client: Client, operation: str, **arguments: Any) -> Any:
     """A question to the scheduler, and its answer."""
     with _asking(client):
         return client.sync(getattr(client.scheduler, operation), callback_timeout=ANSWERS, **arguments)
-
-
-def _spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 @contextmanager

@@ -37,11 +37,6 @@ class Held:
     seconds: float
 
 
-def stage(key: str) -> str:
-    """Tasks of one stage are each other's peers."""
-    return key.partition("/")[0]
-
-
 class Watch:
     """What is known of workers and tasks, by looks at the cluster. `now` is any clock that only goes forward.
 
@@ -65,10 +60,10 @@ class Watch:
             (key, worker): self._began.get((key, worker), now) for worker, keys in held.items() for key in keys
         }
 
-    def ended(self, now: float, key: str) -> None:
-        """Take note of a task that ended by itself."""
+    def ended(self, now: float, key: str, stage: str) -> None:
+        """Take note of a task that ended by itself. Tasks of one stage are each other's peers."""
         began = [since for (name, _), since in self._began.items() if name == key]
-        self._took[stage(key)].append(now - began[0] if began else 0.0)
+        self._took[stage].append(now - began[0] if began else 0.0)
 
     def held(self, now: float, keys: Iterable[str]) -> list[Held]:
         """Those of the keys that a worker has, the oldest first."""
@@ -81,9 +76,9 @@ class Watch:
         quiet = {worker: now - since for worker, (_, since) in self._signs.items()}
         return {worker: seconds for worker, seconds in quiet.items() if seconds >= self.patience.silent}
 
-    def limit(self, key: str) -> float | None:
+    def limit(self, stage: str) -> float | None:
         """Seconds from which on a task is far beyond its peers; None where there are too few to tell."""
-        took = sorted(self._took.get(stage(key), ()))
+        took = sorted(self._took.get(stage, ()))
         if len(took) < self.patience.peers:
             return None
         return max(self.patience.at_least, self.patience.beyond * took[int(0.9 * (len(took) - 1))])

@@ -21,7 +21,16 @@ from pipeline import cells, illumination
 from pipeline.cells.layout import publication_key
 from pipeline.config import differences, digest
 from pipeline.engines import Engine, SiteMeasurements, open_engine
-from pipeline.errors import EngineError, ImageError, Incomplete, PipelineError, SettingsDiffer, SiteFlagged, StoreError
+from pipeline.errors import (
+    Away,
+    EngineError,
+    ImageError,
+    Incomplete,
+    PipelineError,
+    SettingsDiffer,
+    SiteFlagged,
+    StoreError,
+)
 from pipeline.images import REVISION, prefetch
 from pipeline.measure.inputs import SiteInputs
 from pipeline.measure.preview import encode_preview
@@ -66,6 +75,8 @@ def set_aside(run: Run, plate: Plate, well: str, error: PipelineError) -> bool:
     machine's or the store's fault (no CellProfiler, no access, throttled for too long) leaves the well open, for the
     next `run`; then the answer is False.
     """
+    if isinstance(error, Away):  # nor would it answer us
+        return False
     if ledger.is_finished(run.storage, run.measuring12, plate, well):  # another attempt made it
         return True
     if error.kind not in ("image", "too_many_cells", "worker_died"):

@@ -28,6 +28,7 @@ from pipeline.results.plan import read_findings
 from pipeline.results.records import Standing, begin, compare, finish, read_record
 from pipeline.results.run import Run
 from pipeline.scores.figures import as_svg, figures, tables_of
+from pipeline.scores.stage import read_score
 from pipeline.screen import Plate, plate_size
 from pipeline.status import STATES, by_plate, well_states
 from pipeline.storage import Storage
@@ -40,7 +41,8 @@ STRONGEST = 3
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. `wells`: state -> count; `failures`: task -> reason; `version`: the project's."""
+    """What a run came to. `wells`: state -> count; `failures`: task -> reason; `version`: the project's;
+    `partial`: "3 of 10 plates", while the run goes on."""
 
     results: str
     wells: dict[str, int]
@@ -49,10 +51,11 @@ class Summary:
     failures: dict[str, str] = field(default_factory=dict)
     flagged_sites: int = 0
     version: str = ""
+    partial: str = ""
 
     @property
     def is_complete(self) -> bool:
-        return not (self.failures or self.failed_sites or self.wells.get("failed"))
+        return not (self.partial or self.failures or self.failed_sites or self.wells.get("failed"))
 
     @property
     def report(self) -> str:
@@ -107,8 +110,9 @@ def read_summary(storage: Storage) -> Summary:
     return Summary(**record | {"results": str(storage.location)})
 
 
-def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary:
-    """Write the page; it shows what there is. `failures`: tasks that failed; default: those the last run ended with."""
+def write_report(run: Run, failures: Mapping[str, str] | None = None, partial: str = "") -> Summary:
+    """Write the page; it shows what there is. `failures`: tasks that failed; default: those the last run ended with.
+    `partial`: "3 of 10 plates", of a run that goes on; the page says so."""
     if failures is None:
         failures = (read_record(run.storage, SUMMARY) or {}).get("failures", {})
     begin(run.storage, SUMMARY)
@@ -126,6 +130,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         flagged_sites=int(wells["sites_flagged"].sum()),
         failures=dict(failures),
         version=__version__,
+        partial=partial,
     )
     tables = scores.run_tables(run)
     templates = jinja2.Environment(
@@ -150,7 +155,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None) -> Summary
         score=next(iter(tables), ""),
     )
     run.storage.put(PAGE, page.encode())
-    finish(run.storage, SUMMARY, _inputs(run), **asdict(summary))
+    finish(run.storage, SUMMARY, _inputs(run) | ({"partial": partial} if partial else {}), **asdict(summary))
     return summary
 
 
@@ -237,7 +242,7 @@ def _by_stain(run: Run, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 def _detection(run: Run) -> pd.DataFrame | None:
     try:
-        return scores.open_scores(run.storage.location, "detection")
+        return read_score(run.storage, "detection")
     except NotFound:
         return None
 
@@ -260,7 +265,7 @@ def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
 def _differences(run: Run) -> list[dict[Hashable, Any]]:
     """What the other mode would have said, condition by condition; see `mode_differences`."""
     try:
-        table = scores.open_scores(run.storage.location, "mode_differences")
+        table = read_score(run.storage, "mode_differences")
     except NotFound:
         return []
     counted = table.columns[list(table.columns).index("n_classes") :]

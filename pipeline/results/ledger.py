@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 from pipeline.errors import Conflict
 from pipeline.screen import Plate
+from pipeline.seals import read_json, sealed_json, without_seal
 from pipeline.storage import Storage
 
 State = Literal["measured", "no_cells", "flagged", "failed"]
@@ -92,12 +93,12 @@ def write_entry(storage: Storage, measuring12: str, entry: Entry) -> None:
     """Make a well done. Writing the same entry twice is harmless; another one raises `Conflict`."""
     plate = Plate(entry["batch"], entry["plate"])
     key = f"{_folder(measuring12, plate)}{entry['well']}.{entry['input'][:12]}.json"
-    data = encode(entry)
-    if not storage.put_if_absent(key, data) and storage.get(key) != data:
+    if not storage.put_if_absent(key, sealed_json(entry)) and without_seal(read_json(storage.get(key), key)) != entry:
         raise Conflict(f"{plate} {entry['well']} is in the ledger with another result ({key}); nothing was changed")
 
 
 def encode(entry: Mapping[str, Any]) -> bytes:
+    """The bytes of an entry that was read: with its seal, or without one as it was written once."""
     return json.dumps(entry, sort_keys=True).encode()
 
 
@@ -130,7 +131,7 @@ def read_entries(storage: Storage, plate: Plate, measuring12: str | None = None)
     measuring12 = measuring12 or json.loads(storage.get("run.json"))["digest"][:12]
     keys = [found.key for found in storage.entries(_folder(measuring12, plate))]
     with ThreadPoolExecutor(16) as pool:
-        return [json.loads(data) for data in pool.map(storage.get, keys)]
+        return [_entry(storage, key, data) for key, data in zip(keys, pool.map(storage.get, keys), strict=True)]
 
 
 def is_finished(storage: Storage, measuring12: str, plate: Plate, well: str) -> bool:
@@ -139,8 +140,12 @@ def is_finished(storage: Storage, measuring12: str, plate: Plate, well: str) -> 
 
 def read_entry(storage: Storage, measuring12: str, plate: Plate, well: str) -> Entry | None:
     for found in storage.entries(f"{_folder(measuring12, plate)}{well}."):
-        return json.loads(storage.get(found.key))
+        return _entry(storage, found.key, storage.get(found.key))
     return None
+
+
+def _entry(storage: Storage, key: str, data: bytes) -> Entry:
+    return cast(Entry, read_json(data, f"{storage.location}/{key}"))
 
 
 def write_attempt(storage: Storage, plate: Plate, well: str, attempt: str, record: dict[str, Any]) -> None:
@@ -148,8 +153,9 @@ def write_attempt(storage: Storage, plate: Plate, well: str, attempt: str, recor
     storage.put(f"log/{plate.key}/{well}.{attempt}.json", json.dumps(record, sort_keys=True).encode())
 
 
-def read_attempts(storage: Storage) -> list[dict[str, Any]]:
-    keys = [found.key for found in storage.entries("log/")]
+def read_attempts(storage: Storage, below: str = "") -> list[dict[str, Any]]:
+    """The attempts at all wells, or at those whose key begins with `below`."""
+    keys = [found.key for found in storage.entries(f"log/{below}")]
     with ThreadPoolExecutor(16) as pool:
         return [json.loads(data) for data in pool.map(storage.get, keys)]
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pipeline import __version__
 from pipeline.errors import NotFound
+from pipeline.seals import read_json, sealed_json, without_seal
 from pipeline.storage import Storage
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -39,14 +40,14 @@ CURRENT, MISSING = Standing("current"), Standing("missing", "not made yet")
 def read_record(storage: Storage, key: str) -> dict[str, Any] | None:
     """The record at `key`, or None where there is none."""
     try:
-        return json.loads(storage.get(key))
+        return without_seal(read_json(storage.get(key), key))
     except NotFound:
         return None
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """The same record as the same bytes."""
-    return json.dumps(record, indent=1, sort_keys=True).encode()
+    """The same record as the same bytes, sealed."""
+    return sealed_json(record, indent=1)
 
 
 def standing(storage: Storage, key: str, inputs: Mapping[str, Any]) -> Standing:
@@ -60,7 +61,7 @@ def compare(record: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Stan
     made_from = record.get("inputs")
     if made_from is None:
         return Standing("stale", "was being made when its run was stopped")
-    found = list(changes(json.loads(encode(inputs)), made_from))
+    found = list(changes(json.loads(json.dumps(inputs)), made_from))
     if not found:
         return CURRENT
     more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""

@@ -14,8 +14,10 @@ run.json and the pipeline file are written once, before any worker starts. All e
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import pandas as pd
@@ -23,9 +25,10 @@ import yaml
 
 from pipeline import __version__
 from pipeline.config import Config, differences, digest
-from pipeline.errors import Changed, ConfigError, NotFound, SettingsDiffer
+from pipeline.errors import Changed, ConfigError, Damaged, NotFound, SettingsDiffer
 from pipeline.results.plan import read_plates, read_wells
 from pipeline.screen import Plate
+from pipeline.seals import BLANK, read_json, seal, sealed_json, without_seal
 from pipeline.storage import Location, Storage, open_storage
 
 RECORD, CONFIG, MEASURINGS = "run.json", "config.yaml", "measurings"
@@ -102,7 +105,9 @@ def write_record(run: Run) -> None:
         storage.put_if_absent(ILLUMINATION_CPPIPE, run.illumination_cppipe.encode())
     _check_conditional_writes(storage, CPPIPE)
     update_config(storage, run.config)
-    if not storage.put_if_absent(RECORD, _encode(record)):
+    texts = {CPPIPE: run.cppipe, ILLUMINATION_CPPIPE: run.illumination_cppipe}
+    files = {key: sha256(text.encode()).hexdigest() for key, text in texts.items() if text is not None}
+    if not storage.put_if_absent(RECORD, sealed_json({**record, "files": files}, indent=1)):
         refuse_other(storage, record)
 
 
@@ -185,7 +190,7 @@ def find_measured(config: Config) -> Location:
 
 def update_config(storage: Storage, config: Config) -> None:
     """Keep the config of the call at hand, for workers."""
-    put_if_other(storage, CONFIG, config.to_yaml().encode())
+    put_if_other(storage, CONFIG, seal(f"# {BLANK}\n{config.to_yaml()}".encode()))
 
 
 def put_if_other(storage: Storage, key: str, data: bytes) -> bool:
@@ -210,14 +215,14 @@ def open_run(results: Location) -> Run:
         raise ConfigError(f"{results} holds no run (no {RECORD}). Start one with `python -m pipeline run`.")
     check_layout(storage, record)
     config = read_config(storage)
-    illumination = _read_text(storage, ILLUMINATION_CPPIPE) if config.illumination_pipeline else None
-    return Run(storage, config, read_cppipe(storage), record, illumination_cppipe=illumination)
+    illumination = _read_text(storage, ILLUMINATION_CPPIPE, record) if config.illumination_pipeline else None
+    return Run(storage, config, _read_text(storage, CPPIPE, record), record, illumination_cppipe=illumination)
 
 
 def read_record(storage: Storage) -> dict[str, Any] | None:
     """run.json, or None where there is none."""
     try:
-        return json.loads(storage.get(RECORD))
+        return without_seal(read_json(storage.get(RECORD), RECORD))
     except NotFound:
         return None
 
@@ -229,12 +234,13 @@ def read_config(storage: Storage) -> Config:
 
 def read_cppipe(storage: Storage) -> str:
     """The pipeline file of the run at this root."""
-    return _read_text(storage, CPPIPE)
+    return _read_text(storage, CPPIPE, {})
 
 
-def _read_text(storage: Storage, key: str) -> str:
-    return storage.get(key).decode("utf-8", errors="replace")
-
-
-def _encode(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, indent=1, sort_keys=True).encode()
+def _read_text(storage: Storage, key: str, record: Mapping[str, Any]) -> str:
+    """A pipeline file. Raises `Damaged` where it is another than the one that `record` names."""
+    text = storage.get(key).decode("utf-8", errors="replace")
+    begun = record.get("files", {}).get(key)
+    if begun is not None and sha256(text.encode()).hexdigest() != begun:
+        raise Damaged(f"{storage.location}/{key} is damaged: the run began with another (SHA-256 {begun}).")
+    return text

@@ -7,6 +7,7 @@ scores/parts/<score>/<unit>/record.json, scores/records/<score>.json   what they
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from pipeline.scores.tasks import TASKS, Unit, concatenate, run_task, run_unit, 
 from pipeline.scores.wells import PLATE, conditions
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
-from pipeline.tables import decode_table, encode_table
+from pipeline.tables import decode_table, encode_table, note_of
 
 #: raised where the code gives other numbers from the same profiles and rules
 REVISION = 1
@@ -90,10 +91,11 @@ def _score(run: Run, score: str, wanted: Unit) -> dict[str, pd.DataFrame]:
     return run_unit(score, profiles, wanted, Rules(run.config.scores.mode, run.config.scores.seed), earlier)
 
 
-def finish_score(results: Location, score: str) -> dict[str, Any]:
-    """Put the tables of a score's units together, in the order of the units."""
+def finish_score(results: Location, score: str, partial: str = "") -> dict[str, Any]:
+    """Put the tables of a score's units together, in the order of the units. `partial`: "3 of 10 plates", where not all
+    units are what they will be; the tables and their record say so."""
     run = open_run(results)
-    key, inputs = table_key(score), _Sources(run).of_score(score)
+    key, inputs = table_key(score), _Sources(run).of_score(score) | ({"partial": partial} if partial else {})
     before = read_record(run.storage, key) or {}
     begin(run.storage, key)
     parts = []
@@ -103,7 +105,7 @@ def finish_score(results: Location, score: str) -> dict[str, Any]:
         parts.append({name: _read(run.storage, f"{folder}{name}.parquet") for name in record.get("tables", ())})
     tables = concatenate(parts)
     for name, table in tables.items():
-        run.storage.put(f"scores/{name}.parquet", encode_table(table))
+        run.storage.put(f"scores/{name}.parquet", encode_table(table, partial))
     for gone in set(before.get("tables", ())) - set(tables):
         run.storage.remove(f"scores/{gone}.parquet")
     finish(run.storage, key, inputs, tables=list(tables))
@@ -226,10 +228,12 @@ def run_tables(run: Run) -> dict[str, pd.DataFrame]:
 def open_scores(results: Location | str | Path, name: str, **options: Any) -> pd.DataFrame:
     """One score table of a run, e.g. "detection". `options`: those of `pipeline.storage.Location` (endpoint, ...).
 
-    Raises `NotFound`, naming the tables there are, where it was not computed.
+    Warns (`UserWarning`) where a run goes on and the table is of the plates that were ready. Raises `NotFound`, naming
+    the tables there are, where it was not computed.
     """
     storage = _opened(results, **options)
     try:
+        _warn_of_partial(storage, name)
         return read_score(storage, name)
     except NotFound:
         there = ", ".join(_stored_tables(storage)) or "none at all"
@@ -239,7 +243,15 @@ def open_scores(results: Location | str | Path, name: str, **options: Any) -> pd
 def open_all(results: Location | str | Path, **options: Any) -> dict[str, pd.DataFrame]:
     """All score tables of a run, by name."""
     storage = _opened(results, **options)
-    return {name: read_score(storage, name) for name in _stored_tables(storage)}
+    names = _stored_tables(storage)
+    for name in names:
+        _warn_of_partial(storage, name)
+    return {name: read_score(storage, name) for name in names}
+
+
+def _warn_of_partial(storage: Storage, name: str) -> None:
+    if partial := note_of(storage.get(f"scores/{name}.parquet")):
+        warnings.warn(f"{name} is partial, of {partial}: the run at {storage.location} goes on.", stacklevel=3)
 
 
 def _opened(results: Location | str | Path, **options: Any) -> Storage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,18 +12,15 @@ import pytest
 import yaml
 
 import pipeline
+from pipeline import compare
 from pipeline.config import SCREENS, Config, load_config
+from pipeline.engines import ENGINES
 from pipeline.simulate.design import DESIGNS
 from pipeline.simulate.dry_run import copy_results
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.simulate.screen import simulate, write_tables
 from pipeline.storage import Location, open_storage
-
-#: of what a run leaves behind, all that must be the same whoever ran it, in whatever order and however often killed
-RESULTS = (
-    *("run.json", "pipeline.cppipe", "features", "plan/", "illumination/", "cells/", "image_measurements/"),
-    *("previews/", "ledger/", "plates/", "profiles/", "scores/"),
-)
+from tests.test_extending import example
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +52,7 @@ def config(screen: dict[str, Any]) -> Callable[..., Config]:
 
 def stored(location: Location | str) -> dict[str, str]:
     """Key -> SHA-256 of everything a run leaves behind that must not depend on how it went."""
-    storage = open_storage(location)
-    keys = [entry.key for entry in storage.entries() if entry.key.startswith(RESULTS)]
-    return {key: hashlib.sha256(storage.get(key)).hexdigest() for key in keys}
+    return compare.stored(open_storage(location))
 
 
 def start_run(config: Config, folder: Path) -> subprocess.Popen[str]:
@@ -77,3 +71,36 @@ def scored(config: Callable[..., Config], tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("scored") / "results"
     copy_results(settings.results, folder)
     return folder
+
+
+#: of two conditions
+QUICK_PLATES = ["SIM00101", "SIM00102", "SIM00201"]
+
+
+@pytest.fixture(scope="session")
+def quick_screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the tiny screen in it, and an engine that measures at once."""
+    folder = tmp_path_factory.mktemp("quick")
+    simulate(Location(url=str(folder / "screen")), "tiny")
+    (folder / "quick_engine").mkdir()
+    (folder / "quick_engine/__init__.py").write_text(example("pipeline/engines/otsu/__init__.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setitem(ENGINES, "quick", "quick_engine")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def quick(quick_screen: Path) -> Callable[..., Config]:
+    """Make a config of three plates that an engine measures at once: `quick("name of the results")`, with changes."""
+
+    def make(results: str, **changes: Any) -> Config:
+        keys = {
+            "screen": str(quick_screen / "screen/tables/screen.yaml"),
+            "images.url": str(quick_screen / "screen/images"),
+        }
+        keys |= {"results.url": str(quick_screen / results), "engine.kind": "quick", "cells.compartments": ["Nuclei"]}
+        keys |= {"illumination": "compute", "execution.cluster": "serial", "subset.plates": QUICK_PLATES}
+        return load_config(SCREENS / "embedded/config.yaml", **{**keys, **changes})
+
+    return make

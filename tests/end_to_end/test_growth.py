@@ -23,7 +23,7 @@ from pipeline import flow, measure, open_cells, open_profiles, open_scores, repo
 from pipeline.config import SCREENS, Config, load_config
 from pipeline.errors import ConfigError, Incomplete, NotFound, SettingsDiffer
 from pipeline.executors import Outcome, open_executor
-from pipeline.executors.serial import SerialExecutor
+from pipeline.executors.clusters.serial import SerialExecutor
 from pipeline.progress import Progress
 from pipeline.report import certificate
 from pipeline.results import ledger
@@ -51,7 +51,7 @@ class Counting:
 
     def run(self, tasks: Any) -> Iterator[Outcome]:
         for outcome in self.executor.run(tasks):
-            self.done[outcome.task.key.partition("/")[0]] += 1
+            self.done[outcome.task.stage] += 1
             yield outcome
             if sum(self.done.values()) == self.die_after:
                 raise KeyboardInterrupt
@@ -482,7 +482,7 @@ def test_what_a_run_would_do_is_said_without_writing_and_counts_the_report(scree
     assert "Everything is current but the report (settings.wells" in console.export_text()
     assert stored(str(screen.folder / "results")) == before
     steps, page = todo(screen.config("nowhere"), QUIET)
-    found = Counter(step.task.key.partition("/")[0] for step in steps)
+    found = Counter(step.task.stage for step in steps)
     assert (found["measure"], found["publish"], found["profile"], page) == (14, 2, 2, MISSING)
     assert not (screen.folder / "nowhere").exists()
 

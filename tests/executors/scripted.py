@@ -17,12 +17,12 @@ from pipeline.executors import Executor, Outcome, Task
 
 
 def task(folder: Path, name: str, *script: str) -> Task:
-    return Task(f"{folder.name}/{name}", scripted, (str(folder), name, list(script)))
+    return Task(folder.name, (name,), scripted, (str(folder), name, list(script)))
 
 
 def run(executor: Executor, *tasks: Task) -> dict[str, Outcome]:
     """Name -> outcome."""
-    return {outcome.task.key.rpartition("/")[2]: outcome for outcome in executor.run(deque(tasks))}
+    return {outcome.task.place[0]: outcome for outcome in executor.run(deque(tasks))}
 
 
 def scripted(folder: str, name: str, script: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.executors import Executor, Task
 from pipeline.executors.base import TaskFailed
 from pipeline.executors.cluster import DaskExecutor
-from pipeline.executors.serial import SerialExecutor
+from pipeline.executors.clusters.serial import SerialExecutor
 from tests.executors.scripted import attempts, faults, run, task
 
 
@@ -57,7 +57,7 @@ def test_a_defect_is_told_with_its_task(executor: Executor, tmp_path: Path) -> N
 def test_tasks_that_an_outcome_made_ready_run_too(executor: Executor, tmp_path: Path) -> None:
     tasks, seen = deque([task(tmp_path, "first", "work")]), []
     for outcome in executor.run(tasks):
-        seen.append(outcome.task.key.rpartition("/")[2])
+        seen.append(outcome.task.place[0])
         if seen[-1] == "first":
             tasks.extend([task(tmp_path, "second", "work"), task(tmp_path, "third", "work")])
     assert seen[0] == "first"
@@ -65,7 +65,7 @@ def test_tasks_that_an_outcome_made_ready_run_too(executor: Executor, tmp_path: 
 
 
 def test_memory_that_a_task_frees_serves_the_next_image(executor: Executor) -> None:
-    outcomes = run(executor, Task("memory/faults", faults, (100,)))
+    outcomes = run(executor, Task("memory", ("faults",), faults, (100,)))
     record = outcomes["faults"].record
     assert record is not None
     assert record["faults"] < 10 * 768  # 3 MB are 768 pages; given back each time, they would be 100 times as many

@@ -65,7 +65,7 @@ def test_a_task_that_lost_its_workers_is_tried_by_itself_and_set_aside_only_if_i
         unlucky, killer = task(tmp_path, "unlucky", "kill", "kill", "work"), task(tmp_path, "killer", "kill")
         outcomes: dict[str, Outcome] = {}
         for outcome in executor.run(deque([unlucky, killer, *(task(tmp_path, f"t{i}", "work") for i in range(8))])):
-            order.append(outcome.task.key.rpartition("/")[2])
+            order.append(outcome.task.place[0])
             outcomes[order[-1]] = outcome
     assert outcomes["unlucky"].record == {"name": "unlucky", "attempt": 3}
     assert isinstance(outcomes["killer"].error, WorkerDied)

@@ -18,7 +18,7 @@ def ran(watch: Watch, stage: str, *seconds: float) -> None:
     """Tasks of a stage that took so long, one after another."""
     for number, took in enumerate(seconds):
         watch.look(0, {A: 0}, {A: [f"{stage}/{number}"]})
-        watch.ended(took, f"{stage}/{number}")
+        watch.ended(took, f"{stage}/{number}", stage)
 
 
 def test_a_worker_whose_sign_of_life_is_the_same_for_a_minute_is_silent(watch: Watch) -> None:
@@ -51,21 +51,21 @@ def test_a_task_is_on_its_worker_since_it_was_first_seen_there(watch: Watch) -> 
 
 def test_a_task_is_far_beyond_its_peers_after_four_times_what_nine_in_ten_took(watch: Watch) -> None:
     ran(watch, "measure", *range(21, 31), 1000)  # ten of 21 to 30 s, and one that stood still
-    assert watch.limit("measure/other") == 4 * 30
+    assert watch.limit("measure") == 4 * 30
 
 
 def test_short_tasks_have_a_minute(watch: Watch) -> None:
     ran(watch, "measure", 1, 1, 1, 1, 1)
-    assert watch.limit("measure/other") == 60
+    assert watch.limit("measure") == 60
 
 
 def test_too_few_peers_tell_nothing_and_other_stages_are_none(watch: Watch) -> None:
     ran(watch, "measure", 1, 1, 1, 1)
     ran(watch, "publish", 1, 1, 1, 1, 1)
-    assert watch.limit("measure/other") is None
+    assert watch.limit("measure") is None
 
 
 def test_a_task_that_ended_between_two_looks_counts_as_short(watch: Watch) -> None:
     for number in range(5):
-        watch.ended(50, f"measure/{number}")
-    assert watch.limit("measure/other") == 60
+        watch.ended(50, f"measure/{number}", "measure")
+    assert watch.limit("measure") == 60

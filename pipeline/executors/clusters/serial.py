@@ -1,11 +1,19 @@
-"""Tasks one after another, in this process: for debugging, and as the plain meaning of all other executors."""
+"""`cluster: serial`: tasks one after another, here: for debugging, and as the plain meaning of the others."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from pipeline.executors.base import Outcome, Task, as_ours
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+
+def open(config: Config, say: Callable[[str], None]) -> SerialExecutor:
+    return SerialExecutor(config.limits.attempts)
 
 
 class SerialExecutor:
