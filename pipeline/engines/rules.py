@@ -6,12 +6,39 @@ it only marks sites; where it skips them, what is measured would be another choi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pipeline.engines.cppipe import Module, Pipeline
 from pipeline.errors import CppipeError
 
 _BY_FILE = ("Rules", "Classifier")
+_LINE = re.compile(r"IF\s+\(([^_]+)_(\S+)\s*([><]=?)\s*([^,]+),\s*\[\s*([^\]]+)\s*\],\s*\[\s*([^\]]+)\s*\]\s*\)")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`weights`: of each class, where the measurement compares so with the threshold, and where it does not."""
+
+    object_set: str
+    feature: str
+    comparison: str
+    threshold: float
+    weights: tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def parse(text: str) -> list[Rule]:
+    """The rules of a file: `IF (Image_Count_Nuclei > 5, [0.7, -0.7], [-0.9, 0.9])` in a line each; others are left.
+
+    Raises `ValueError` where a number is none.
+    """
+    found = filter(None, (_LINE.fullmatch(line.strip()) for line in text.splitlines()))
+    return [Rule(one[1], one[2], one[3], float(one[4]), (_numbers(one[5]), _numbers(one[6]))) for one in found]
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
 
 
 def left_out(pipeline: Pipeline, rules: Mapping[str, str]) -> dict[str, str]:

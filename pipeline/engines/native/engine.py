@@ -69,6 +69,7 @@ class NativeEngine:
         without_rules = flag_rules.left_out(pipeline, rules)
         for module in pipeline.modules:
             settings = Settings(module.name, module.number, module.variable_revision, module.settings)
+            settings.rules = rules
             if not module.enabled:
                 self.left_out[str(module)] = "disabled in the pipeline"
             elif module.name in loading.READS:

@@ -83,6 +83,8 @@ class Settings:
         self.drawn: set[str] = set()
         #: name of a number -> CellProfiler's limits of it
         self.limits: Mapping[str, Limits] = LIMITS.get(module, {})
+        #: texts of the rules files that a FlagImage names, by name
+        self.rules: Mapping[str, str] = {}
 
     def refuse(self, reason: str) -> NoReturn:
         raise CppipeError(
@@ -124,7 +126,7 @@ class Settings:
     def with_pairs(self, pairs: Sequence[tuple[str, str]]) -> Settings:
         """Other settings of the same module, or some of these; notes are kept together."""
         settings = Settings(self.module, self.number, self.revision, pairs)
-        settings.notes, settings.limits = self.notes, self.limits
+        settings.notes, settings.limits, settings.rules = self.notes, self.limits, self.rules
         return settings
 
     def number_of(self, name: str, *, in_force: bool = True) -> float:

@@ -241,6 +241,26 @@ def test_a_site_is_flagged_by_the_rules_that_are_given():
             engine.measure(given)
 
 
+@pytest.mark.slow
+def test_both_engines_flag_by_the_same_rules():
+    """Of several rules, of three classes, of measurements that no site has a number for."""
+    rules = [
+        MANY,
+        MANY.replace(" > ", " <= ") + "IF (Image_Threshold_FinalThreshold_Nuclei >= 0.02, [1, -0.2], [0.1, 0.3])\n",
+        "a heading\nIF (Image_Count_Cells<500, [0.1,0.7,0.3], [0.5,0.2,0.1])",
+    ]
+    given = images(seed=5)
+    for text, number in ((rules[0], "1"), (rules[1], "1"), (rules[1], "2"), (rules[2], "1,3"), (rules[2], "2")):
+        pipeline = flagged_by_rules("No").replace("Class number:1", f"Class number:{number}")
+        with open_engine("native", pipeline, rules={"qc.txt": text}) as engine:
+            ours = engine.measure({name: given[name] for name in engine.inputs}).image["Metadata_QCFlag"]
+        with open_engine("cellprofiler", pipeline, rules={"qc.txt": text}) as engine:
+            assert engine.measure({name: given[name] for name in engine.inputs}).image["Metadata_QCFlag"] == ours
+    for text, why in (("nothing", "holds no rules of images"), (MANY.replace("Nuclei", "Mice"), "Count_Mice")):
+        with pytest.raises(CppipeError, match=why):
+            open_engine("native", flagged_by_rules("No"), rules={"qc.txt": text})
+
+
 @pytest.mark.parametrize("kind", ["cellprofiler", "native"])
 def test_a_flag_whose_rules_are_not_given_is_left_out_and_said_unless_it_skips_sites(kind):
     with open_engine(kind, flagged_by_rules("No")) as engine:

@@ -287,7 +287,6 @@ def test_a_flagged_site_is_skipped_where_the_pipeline_says_so(skips):
     ("module", "said"),
     [
         (flag(), "2 FlagImage reads the measurement Intensity_MeanIntensity_DNA of Image"),
-        (flag(**{"Flag is based on": "Rules"}), 'Flag is based on: Rules" is not supported'),
         (quality(**{"Use all thresholding methods?": "Yes"}), 'Use all thresholding methods\\?: Yes" is not supported'),
         (quality(**{"Spatial scale for blur measurements": "0"}), "below 1, where CellProfiler fails"),
         (

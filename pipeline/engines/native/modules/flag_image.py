@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.engines.limits import Limits
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
+from pipeline.engines.rules import Rule, parse
 from pipeline.errors import SiteFlagged
 
 #: of the settings in a pipeline file
@@ -23,6 +24,8 @@ IMAGE, AVERAGE, EVERY = (
     "Average measurement for all objects in each image",
     "Measurements for all objects in each image",
 )
+RULES = "Rules"
+COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
 def compile(settings: Settings) -> FlagImage:
@@ -46,8 +49,10 @@ def read_flag(settings: Settings, is_last_spared: bool) -> Flag:
     )
 
 
-def read_check(settings: Settings) -> Check:
-    source = settings.choice(SOURCE, (IMAGE, AVERAGE, EVERY))
+def read_check(settings: Settings) -> Check | RulesCheck:
+    source = settings.choice(SOURCE, (IMAGE, AVERAGE, EVERY, RULES))
+    if source == RULES:
+        return read_rules(settings)
     has_least = settings.yes("Flag images based on low values?")
     has_most = settings.yes("Flag images based on high values?")
     return Check(
@@ -59,6 +64,42 @@ def read_check(settings: Settings) -> Check:
     )
 
 
+def read_rules(settings: Settings) -> RulesCheck:
+    name = settings.text("Rules file name")
+    if settings.text("Allow fuzzy feature matching?", "No") == "Yes":
+        settings.refuse('"Allow fuzzy feature matching?: Yes" is not supported')
+    try:
+        found = parse(settings.rules[name])
+    except ValueError as error:
+        settings.refuse(f"the rules file {name!r} holds what is no number ({error})")
+    widths = {len(weights) for rule in found for weights in rule.weights}
+    if len(widths) != 1 or any(rule.object_set != "Image" for rule in found):
+        settings.refuse(f"the rules file {name!r} holds no rules of images, or rules of unlike numbers of classes")
+    classes = [int(number) - 1 for number in settings.names("Class number")]
+    return RulesCheck(tuple(found), frozenset(classes))
+
+
+@dataclass(frozen=True)
+class RulesCheck:
+    """Rules, which together vote for a class (cellprofiler.utilities.rules), and the classes that fail."""
+
+    rules: tuple[Rule, ...]
+    classes: frozenset[int]
+
+    @property
+    def reads(self) -> list[tuple[str, str]]:
+        return [(rule.object_set, rule.feature) for rule in self.rules]
+
+    def fails(self, site: Workspace) -> bool:
+        score = np.zeros(len(self.rules[0].weights[0]))
+        for rule in self.rules:
+            value = site.image_measurements[rule.feature]
+            # No number, and none that is infinite, compares with a threshold.
+            is_met = bool(np.isfinite(value)) and COMPARISONS[rule.comparison](value, rule.threshold)
+            score += rule.weights[0 if is_met else 1]
+        return int(score.argmax()) in self.classes
+
+
 @dataclass(frozen=True)
 class Check:
     """A measurement, and between which values it (or its mean, or each object's) passes. NaN passes."""
@@ -68,6 +109,10 @@ class Check:
     is_average: bool
     least: float
     most: float
+
+    @property
+    def reads(self) -> list[tuple[str, str]]:
+        return [(self.object_set, self.feature)]
 
     def fails(self, site: Workspace) -> bool:
         """An object set without objects fails."""
@@ -87,7 +132,7 @@ class Flag:
     name: str
     needs_all: bool
     skips: bool
-    checks: tuple[Check, ...]
+    checks: tuple[Check | RulesCheck, ...]
 
     def is_raised(self, site: Workspace) -> bool:
         fails = [check.fails(site) for check in self.checks]
@@ -100,16 +145,13 @@ class FlagImage:
 
     images_in = images_out = objects_out = ()
 
-    def _checks(self) -> Iterator[Check]:
-        return (check for flag in self.flags for check in flag.checks)
-
     @property
     def objects_in(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(check.object_set for check in self._checks() if check.object_set != "Image"))
+        return tuple(dict.fromkeys(name for name, _ in self.measurements_in if name != "Image"))
 
     @property
     def measurements_in(self) -> tuple[tuple[str, str], ...]:
-        return tuple((check.object_set, check.feature) for check in self._checks())
+        return tuple(read for flag in self.flags for check in flag.checks for read in check.reads)
 
     def features(self) -> dict[str, list[str]]:
         return {"Image": [flag.name for flag in self.flags]}
