@@ -76,10 +76,12 @@ def test_the_native_engine_gives_the_same_bits_on_the_oldest_processor(tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_every_setting_gives_the_same_bits_on_the_oldest_processor(tmp_path, pipeline):
+def test_every_setting_gives_the_same_bits_with_the_oldest_vectors(tmp_path, pipeline):
+    """With the C library as it is: a Zernike phase is its arctangent, to the last bit (docs/native-engine.md)."""
+    vectors = {name: value for name, value in OLDEST.items() if name != "GLIBC_TUNABLES"}
     text, images = cppipes.write(*pipeline()), stored(tmp_path, {"site": cppipes.images(3)})
     here = run(PROGRAM, "native", text, images, folder=tmp_path, environment={})
-    there = run(PROGRAM, "native", text, images, folder=tmp_path, environment=OLDEST)
+    there = run(PROGRAM, "native", text, images, folder=tmp_path, environment=vectors)
 
     assert_same_bits(there, here)
 
