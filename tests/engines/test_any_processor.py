@@ -14,8 +14,9 @@ import pytest
 
 from pipeline.engines.cellprofiler.process import ENVIRONMENT, interpreter
 from tests.bench.sites import MEAN_DENSITY, simulated
-from tests.engines import bits
+from tests.engines import bits, cppipes
 from tests.engines.native.synthetic import MORE, SMALL, Site, with_neutral_illumination
+from tests.engines.native.test_settings_with_cellprofiler import PIPELINES
 from tests.processors import OLDEST, PROCESSORS, ROOT, assert_same_bits, run, skip_if_lacking, x86_only
 
 pytestmark = x86_only
@@ -70,6 +71,18 @@ def test_the_native_engine_gives_the_same_bits_on_the_oldest_processor(tmp_path,
     there = run(PROGRAM, "native", ANALYSIS, few, folder=tmp_path, environment=OLDEST)
 
     assert sum(array.size for array in here.values()) > 100_000
+    assert_same_bits(there, here)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_every_setting_gives_the_same_bits_with_the_oldest_vectors(tmp_path, pipeline):
+    """With the C library as it is: a Zernike phase is its arctangent, to the last bit (docs/native-engine.md)."""
+    vectors = {name: value for name, value in OLDEST.items() if name != "GLIBC_TUNABLES"}
+    text, images = cppipes.write(*pipeline()), stored(tmp_path, {"site": cppipes.images(3)})
+    here = run(PROGRAM, "native", text, images, folder=tmp_path, environment={})
+    there = run(PROGRAM, "native", text, images, folder=tmp_path, environment=vectors)
+
     assert_same_bits(there, here)
 
 

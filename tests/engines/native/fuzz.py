@@ -245,7 +245,8 @@ def object_modules(random: Random, wild: bool) -> list[Saved]:
 def masked_modules(random: Random, wild: bool) -> list[Saved]:
     """Shown, an image with a mask, Spots in it, and Kept, some of another set."""
     shown: Settings = {
-        "Select the input image": pick(random, "DNA", "RNA", "Flat", "Math"),
+        # Not Math, which may hold truth values, of which CellProfiler's filters give truth values.
+        "Select the input image": pick(random, "DNA", "RNA", "Flat"),
         "Name the output image": "Shown",
         "Use objects or an image as a mask?": pick(random, "Objects", "Objects", "Image"),
         "Select object for mask": pick(random, "Nuclei", "Cells", "Cytoplasm"),

@@ -199,6 +199,25 @@ def distributions() -> list[Saved]:
     return [*modules, ("MeasureObjectNeighbors", near)]
 
 
+def colocalization() -> list[Saved]:
+    """Costes at every speed, in the image and in objects; one image is made of another."""
+    mixed: dict[str, str | list[str]] = {
+        "Operation": "Average",
+        "Name the output image": "Mixed",
+        "Select the image": ["DNA", "RNA"],
+    }
+    modules: list[Saved] = [NUCLEI, CELLS, ("ImageMath", mixed)]
+    for pair, method in (("DNA, RNA", "Faster"), ("DNA, Mixed", "Fast"), ("Mixed, RNA", "Accurate")):
+        measured: dict[str, str | list[str]] = {
+            "Select images to measure": pair,
+            "Select where to measure correlation": "Both",
+            "Select objects to measure": "Nuclei, Cells",
+            "Method for Costes thresholding": method,
+        }
+        modules.append(("MeasureColocalization", measured))
+    return modules
+
+
 def measured_images(modules: list[Saved], names: list[str]) -> list[Saved]:
     measured = {"Select images to measure": ", ".join(names), "Select objects to measure": "Nuclei"}
     return [NUCLEI, *modules, ("MeasureObjectIntensity", measured)]
@@ -319,9 +338,12 @@ def resizing() -> list[Saved]:
     return modules
 
 
-@pytest.mark.parametrize(
-    "pipeline", [primary, secondary, dropped_at_the_border, distributions, arithmetic, illumination, resizing]
-)
+PIPELINES = [
+    *(primary, secondary, dropped_at_the_border, distributions, colocalization, arithmetic, illumination, resizing)
+]
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
 def test_settings_are_honoured_as_cellprofiler_honours_them(pipeline):
     text = cppipes.write(*pipeline())
     images = cppipes.images(3)
