@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
@@ -60,19 +60,12 @@ class Objects:
         unedited = segmented if unedited is None else unedited
         return cls(segmented, unedited, unedited if small_removed is None else small_removed)
 
-    def renumbered(self, segmented: np.ndarray) -> Objects:
-        """Some of these objects with other numbers, which have what was discarded in common with them."""
-        return Objects(
-            segmented,
-            segmented if self.unedited is self.segmented else self.unedited,
-            segmented if self.small_removed is self.segmented else self.small_removed,
-            self.mask,
-        )
-
     def shown(self, mask: np.ndarray) -> Objects:
         """The same objects, as many, without the pixels that a mask hides."""
         segmented = np.where(mask, self.segmented, np.int32(0))
-        return replace(self.renumbered(segmented), least=self.count)
+        unedited = segmented if self.unedited is self.segmented else self.unedited
+        small_removed = segmented if self.small_removed is self.segmented else self.small_removed
+        return Objects(segmented, unedited, small_removed, self.mask, self.count)
 
     @cached_property
     def count(self) -> int:

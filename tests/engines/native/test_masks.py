@@ -127,7 +127,12 @@ def measured() -> list[Saved]:
         "Select objects to measure": SETS,
         "Select where to measure correlation": "Both",
     }
-    rings = {"Select images to measure": every, "Select objects to measure": "Cells"}
+    rings = {
+        "Select images to measure": every,
+        "Select objects to measure": "Cells",
+        "Calculate intensity Zernikes?": "Magnitudes and phase",
+        "Maximum zernike moment": "4",
+    }
     texture = {
         "Select images to measure": every,
         "Select objects to measure": SETS,

@@ -103,7 +103,7 @@ class IdentifySecondaryObjects:
         site.relations.add((self.seeds, self.name))
         if self.kept_seeds:
             # What was discarded before, CellProfiler keeps in mind with the old numbers.
-            seeds = Objects(kept, primary.unedited, primary.small_removed)
+            seeds = Objects(kept, primary.unedited, primary.small_removed, primary.mask)
             objects.record(site, self.kept_seeds, seeds, with_z=True)
             objects.relate(site, self.seeds, self.kept_seeds)
             objects.relate(site, self.kept_seeds, self.name)

@@ -98,7 +98,7 @@ class MeasureRadialDistribution:
     degree: int
 
     images_out = objects_out = ()
-    honours_masks = True  # CellProfiler measures what a mask hides, too
+    honours_masks = True  # in Zernikes; rings count what a mask hides, as CellProfiler's do
 
     @property
     def objects_in(self) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ class MeasureRadialDistribution:
                 geometry = Geometry.of(objects)
             self._add_rings(site, each.objects, images, geometry)
         for each in self.measured if self.zernikes else ():
-            self._add_zernikes(site, each.objects, images)
+            self._add_zernikes(site, each.objects)
 
     def _add_rings(self, site: Workspace, name: str, images: list[np.ndarray], geometry: Geometry) -> None:
         objects = site.objects[name]
@@ -143,8 +143,14 @@ class MeasureRadialDistribution:
                     for ring, column in enumerate(rings.names(feature, image)):
                         site.add(name, column, of_feature[:, ring])
 
-    def _add_zernikes(self, site: Workspace, name: str, images: list[np.ndarray]) -> None:
+    def _add_zernikes(self, site: Workspace, name: str) -> None:
         objects, (nm, factors) = site.objects[name], zernike.radial_factors(self.degree)
+        masks = [site.masks.get(image) for image in self.images_in]
+        images = [
+            site.images[image] if mask is None else np.where(mask, site.images[image], np.float32(0))
+            for image, mask in zip(self.images_in, masks, strict=True)
+        ]
+        areas = [objects.areas if mask is None else objects.shown(mask).areas for mask in masks]
         moments = np.empty((len(images), objects.count, len(nm), 2))
         (rows, columns), (centres, radii) = objects.places, objects.circles
         for block in objects.blocks(images):
@@ -159,11 +165,13 @@ class MeasureRadialDistribution:
                 factors,
             )
         real, imaginary = np.moveaxis(moments, 3, 0)
-        magnitudes = np.sqrt(real * real + imaginary * imaginary) / objects.areas[:, None]
+        magnitudes = np.sqrt(real * real + imaginary * imaginary) / np.stack(areas)[..., None]
         values = {"Magnitude": magnitudes, "Phase": atan2(real, imaginary)}
         for c, image in enumerate(self.images_in):
             for kind in self.zernikes:
-                site.add_all(name, self._zernike(kind, image), values[kind][c].T)
+                # Of an image that is hidden altogether there is no phase either.
+                found = values[kind][c] if areas[c].any() else np.full_like(values[kind][c], np.nan)
+                site.add_all(name, self._zernike(kind, image), found.T)
 
 
 @dataclass(frozen=True)
