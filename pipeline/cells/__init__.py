@@ -1,5 +1,6 @@
 """The single-cell store: features by name and meaning, one shard a well, plates that are published or not."""
 
+from pipeline.cells.accessor import Cells
 from pipeline.cells.assemble import SiteCells, assemble_site
 from pipeline.cells.check import Damage, check_plate
 from pipeline.cells.commit import put_well
@@ -15,6 +16,7 @@ from pipeline.cells.read import open_cells, read_well
 from pipeline.cells.schema import Schema
 
 __all__ = [
+    "Cells",
     "Damage",
     "EncodedWell",
     "OtherObjects",

@@ -97,10 +97,26 @@ class Rows:
     def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
         return self.take(key).read()
 
+    @property
+    def is_row(self) -> np.ndarray:
+        """bool (wells, cells): where a well has such a row."""
+        return (self.rows >= 0) & (self.rows < self.counts[:, None])
+
+    @property
+    def n_rows(self) -> np.ndarray:
+        """int (wells): how many of these rows a well has; the screen's 41,000 wells at once are no trouble."""
+        if self.rows.ndim == 1:
+            return np.searchsorted(np.sort(self.rows[self.rows >= 0]), self.counts)
+        return self.is_row.sum(axis=1)
+
+    def rows_of(self, well: int) -> np.ndarray:
+        """Places along `cell` at which a well has a row."""
+        rows = self.rows if self.rows.ndim == 1 else self.rows[well]
+        return np.flatnonzero((rows >= 0) & (rows < self.counts[well]))
+
     def read(self) -> np.ndarray:
         found = np.full(self.lengths, np.nan, np.float32)
-        rows = np.broadcast_to(self.rows, found.shape[:2])
-        is_row = (rows >= 0) & (rows < self.counts[:, None])
+        rows, is_row = np.broadcast_to(self.rows, found.shape[:2]), self.is_row
         wells = np.flatnonzero(is_row.any(axis=1) & bool(self.columns.size))
 
         def read(well: int) -> None:

@@ -138,7 +138,7 @@ class ByMeaning(Index):
         if value in self._places:
             return self._places[value]
         there = list(self._places) if self.full is None else [*self._full_places, *self._places]
-        raise UnknownLabel(f"There is no {self.name} {value!r} here. {_nearest(value, there)}")
+        raise UnknownLabel(f"There is no {self.name} {value!r} here. {nearest(value, there)}")
 
     @cached_property
     def _places(self) -> dict[Any, np.ndarray]:
@@ -270,7 +270,7 @@ def _places(values: np.ndarray) -> dict[Any, np.ndarray]:
     return {value.item() if isinstance(value, np.generic) else value: np.asarray(places) for value, places in found}
 
 
-def _nearest(value: Any, there: list[Any]) -> str:
+def nearest(value: Any, there: list[Any]) -> str:
     if there and isinstance(value, int | float) and isinstance(there[0], int | float):
         near = sorted(there, key=lambda one: (abs(one - value), one))[:NAMED]
     else:
