@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class Cells:
         kept = is_kept.transpose("well", "cell").to_numpy() & ~np.isnan(ds.site.to_numpy())
         return _take(ds, _places(kept))
 
-    def sample(self, n: int, by: Hashable | None = None, seed: int = 0) -> xr.Dataset:
+    def sample(self, n: int, by: str | None = None, seed: int = 0) -> xr.Dataset:
         """At most `n` cells of each value of a coordinate of the wells, e.g. by="broad_sample"; None: of all together.
 
         Drawn without replacement; the wells without any drawn cell are left out. Which cells are drawn for a value
@@ -75,7 +75,7 @@ class Cells:
         """
         ds, wells = whole(self._ds), self.wells()
         if by is not None and by not in wells:
-            raise UnknownLabel(f"There is no {by!r} of wells here. {nearest(str(by), list(wells))}")
+            raise UnknownLabel(f"There is no {by!r} of wells here. {nearest(by, list(wells))}")
         n_cells, cells_of = _cells_there(ds)
         ordered = wells.sort_values([name for name in ("results", "batch", "plate", "well") if name in wells])
         chosen: dict[int, np.ndarray] = {}

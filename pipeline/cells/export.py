@@ -27,7 +27,7 @@ def write_parquet(ds: xr.Dataset, location: Location) -> list[str]:
         if table.empty:  # of a sample, or of what was kept
             continue
         table = table.astype({name: "Int64" for name in table if table[name].dtype == np.int64})
-        key = f"{one.batch.item()}/{one.plate.item()}/{_file(one, well)}.parquet"
+        key = f"{one.batch.item()}/{one.plate.item()}/{_file(one, int(well))}.parquet"
         storage.put(key, encode_table(table, about=about))
         keys.append(key)
     return keys
