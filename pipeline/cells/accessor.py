@@ -64,7 +64,13 @@ class Cells:
         `is_kept`: bool (well, cell), which is computed. Those that are kept move together, in their order.
         """
         ds = whole(self._ds)
-        kept = is_kept.transpose("well", "cell").to_numpy() & ~np.isnan(ds.site.to_numpy())
+        is_kept = is_kept if "well" in is_kept.dims else is_kept.expand_dims("well")
+        kept = is_kept.transpose("well", "cell").to_numpy()
+        if kept.dtype != bool or kept.shape != ds.site.shape:
+            raise ValueError(
+                f"to keep cells takes yes or no for each of {ds.site.shape}; this is {kept.dtype} {kept.shape}"
+            )
+        kept &= ~np.isnan(ds.site.to_numpy())
         return _take(ds, _places(kept))
 
     def sample(self, n: int, by: str | None = None, seed: int = 0) -> xr.Dataset:
