@@ -140,8 +140,8 @@ class S3Storage:
 
     @cached_property
     def _parts(self) -> obstore.store.S3Store:
-        """Another client, for parts of objects: it needs a quarter of boto3's processor time for a small answer, and
-        does not hold up other threads. Its own retries count for them."""
+        """Another client, for parts of objects: a question makes hundreds of small requests at once, which boto3 signs
+        and reads in Python, one after the other. Its own retries count for them."""
         place = self.location
         # Each is said here, for what is not said obstore takes from environment variables, whose names and order are
         # not boto3's: AWS_ENDPOINT_URL_S3 goes before an `endpoint`.
