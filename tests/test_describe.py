@@ -29,7 +29,7 @@ def of(path) -> dict:
 
 
 def test_a_file_of_ours_says_its_operations_in_order(tmp_path):
-    (tmp_path / "P1_normalized.parquet").write_bytes(encode_table(PROFILES, ABOUT))
+    (tmp_path / "P1_normalized.parquet").write_bytes(encode_table(PROFILES, about=ABOUT))
     found = of(tmp_path / "P1_normalized.parquet")
     assert found["the table"] == {"rows": 2, "features": 2, "a row is": "a well", "plates": 1}
     assert found["recorded in the file"] == ABOUT
@@ -83,7 +83,7 @@ def test_nothing_and_no_table_are_refused(tmp_path):
 
 
 def test_the_command_prints_it(tmp_path):
-    (tmp_path / "P1_normalized.parquet").write_bytes(encode_table(PROFILES, ABOUT))
+    (tmp_path / "P1_normalized.parquet").write_bytes(encode_table(PROFILES, about=ABOUT))
     said = CliRunner().invoke(app, ["describe", str(tmp_path / "P1_normalized.parquet")])
     assert said.exit_code == 0
     assert yaml.safe_load(said.output.split("recorded in the file")[1]) == ABOUT

@@ -154,6 +154,6 @@ def write_profile(
     storage: Storage, plate: Plate, level: str, profiles: pd.DataFrame, about: Mapping[str, Any] | None = None
 ) -> str:
     """Write one table, with what was done to it; returns the SHA-256 of its bytes."""
-    data = encode_table(profiles, about)
+    data = encode_table(profiles, about=about)
     storage.put(profile_key(plate, level), data)
     return hashlib.sha256(data).hexdigest()
