@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.cells import cells_frame, open_cells, open_image_measurements, open_objects
     from pipeline.config import load_config
     from pipeline.flow import run
-    from pipeline.profiles import open_profiles
+    from pipeline.profiles import as_anndata, open_profiles
     from pipeline.scores import open_scores
 
 #: the project's version, written here and nowhere else: packaging, `--version` and records read it
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 #: public name -> where it lives; imported when first used, because a notebook needs no Dask and a worker no report
 _HOMES = {
+    "as_anndata": "pipeline.profiles",
     "cells_frame": "pipeline.cells",
     "load_config": "pipeline.config",
     "open_cells": "pipeline.cells",
@@ -34,6 +35,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "as_anndata",
     "cells_frame",
     "load_config",
     "open_cells",

@@ -22,7 +22,8 @@
         ├── TooManyCells     a well holds more cells than the store has room for
         ├── SchemaMismatch   a site's features are not the store's
         ├── Conflict         the same well came out with other numbers
-        └── Incomplete       asked to read what is not published
+        ├── Incomplete       asked to read what is not published
+        └── UnknownLabel     asked for a gene, well, feature ... that is not there      (also KeyError)
 
 Catch `PipelineError` for all of them. `kind` is stable and is what the ledger records;
 `retry` says whether trying the same thing again can help.
@@ -148,3 +149,8 @@ class Conflict(StoreError):
 
 class Incomplete(StoreError):
     kind = "incomplete"
+
+
+class UnknownLabel(StoreError, KeyError):
+    kind = "unknown_label"
+    __str__ = Exception.__str__  # KeyError's own is in quotation marks

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import boto3
 import botocore.config
 import botocore.exceptions
+import obstore
+import obstore.exceptions
+import obstore.store
 import stamina
 import stamina.instrumentation
-import zarr.storage
 from botocore import UNSIGNED
+from obstore.auth.boto3 import Boto3CredentialProvider
 
 from pipeline.errors import AccessDenied, Away, Changed, ConfigError, Damaged, NotFound, StorageError, spoken
 from pipeline.seals import checked
@@ -31,6 +35,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 6
 #: keys that have expired may be about to be renewed: seconds
 RENEWAL = 60.0
+#: bytes between two parts of an object up to which they are asked for together
+GAP = 64 * 1024
 #: answers that a later try can mend; 409 is AWS's word for two conditional writes at once
 _TRANSIENT = {
     *("SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "RequestTimeout"),
@@ -120,26 +126,47 @@ class S3Storage:
         place = {"Bucket": self.bucket, "Key": self.prefix + key}
         self._ask("s3:DeleteObject", key, lambda: self.client.delete_object(**place))
 
-    def zarr_store(self, key: str = "") -> Any:
-        from obstore.auth.boto3 import Boto3CredentialProvider
-        from obstore.store import S3Store
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        if not ranges:
+            return []
+        starts, ends = zip(*ranges, strict=True)
+        with self._named_parts(key):
+            parts = obstore.get_ranges(self._parts, self.prefix + key, starts=starts, ends=ends, coalesce=GAP)
+        return [bytes(part) for part in parts]
 
+    def get_end(self, key: str, size: int) -> bytes:
+        with self._named_parts(key):
+            return bytes(obstore.get(self._parts, self.prefix + key, options={"range": {"suffix": size}}).bytes())
+
+    @cached_property
+    def _parts(self) -> obstore.store.S3Store:
+        """Another client, for parts of objects: a question makes hundreds of small requests at once, which boto3 signs
+        and reads in Python, one after the other. Its own retries count for them."""
         place = self.location
-        session = _session(place)
         # Each is said here, for what is not said obstore takes from environment variables, whose names and order are
         # not boto3's: AWS_ENDPOINT_URL_S3 goes before an `endpoint`.
-        store = S3Store(
+        return obstore.store.S3Store(
             self.bucket,
-            prefix=f"{self.prefix}{key}".rstrip("/"),
-            aws_endpoint_url_s3=self.client.meta.endpoint_url,
+            aws_endpoint_url_s3=str(self.client.meta.endpoint_url),
             region=self.client.meta.region_name,
             virtual_hosted_style_request=False,
             client_options={"allow_http": True},
             request_payer=place.requester_pays,
             skip_signature=place.anonymous,
-            credential_provider=None if place.anonymous else Boto3CredentialProvider(session),
+            credential_provider=None if place.anonymous else Boto3CredentialProvider(_session(place)),
         )
-        return zarr.storage.ObjectStore(store, read_only=True)
+
+    @contextmanager
+    def _named_parts(self, key: str) -> Iterator[None]:
+        """obstore's errors as ours."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise NotFound(f"{self._url(key)} does not exist") from None
+        except (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError) as error:
+            raise AccessDenied(self._denied("s3:GetObject", key, type(error).__name__)) from error
+        except obstore.exceptions.BaseError as error:
+            raise StorageError(f"{self._url(key)}: {error}") from error
 
     def prepare(self) -> None:
         pass

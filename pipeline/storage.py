@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
-import zarr.storage
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.errors import AccessDenied, Changed, ConfigError, NoSpace, NotFound, StorageError
@@ -171,8 +170,12 @@ class Storage(Protocol):
         """Find out whether a folder can be written to, before work is put into it. Buckets tell at the first write."""
         ...
 
-    def zarr_store(self, key: str = "") -> Any:
-        """A read-only zarr store of what lies below `key`."""
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of an object, each from a first byte to before an end. Parts that touch come by one request."""
+        ...
+
+    def get_end(self, key: str, size: int) -> bytes:
+        """The last bytes of an object; all of one that has fewer."""
         ...
 
 
@@ -314,8 +317,18 @@ class LocalStorage:
             self.root.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(prefix=_TEMPORARY, dir=self.root).close()
 
-    def zarr_store(self, key: str = "") -> Any:
-        return zarr.storage.LocalStore(self.root / key, read_only=True)
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        with _named_errors(self.root / key, "read"), (self.root / key).open("rb") as file:
+            parts = []
+            for start, end in ranges:
+                file.seek(start)
+                parts.append(file.read(end - start))
+            return parts
+
+    def get_end(self, key: str, size: int) -> bytes:
+        with _named_errors(self.root / key, "read"), (self.root / key).open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
+            return file.read()
 
     def _is_folder(self, path: Path) -> bool:
         with _named_errors(path, "read"):

@@ -10,14 +10,8 @@ import pipeline
 from pipeline.flow import run
 
 NAMES = [
-    "cells_frame",
-    "load_config",
-    "open_cells",
-    "open_image_measurements",
-    "open_objects",
-    "open_profiles",
-    "open_scores",
-    "run",
+    *("as_anndata", "cells_frame", "load_config", "open_cells", "open_image_measurements", "open_objects"),
+    *("open_profiles", "open_scores", "run"),
 ]
 
 

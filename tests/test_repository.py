@@ -29,6 +29,8 @@ LOCKS = sorted(ROOT.glob("requirements*.txt"))
 CHILD = ROOT / "pipeline" / "engines" / "cellprofiler" / "cellprofiler_child"
 CELLPROFILER_LOCKS = [ROOT / f"requirements-cellprofiler{part}.txt" for part in ("", "-nodeps")]
 
+#: extras that `pipeline` imports where they are asked for
+OPTIONAL = ("anndata",)
 #: declared and imported by none of our code, with the reason
 NOT_IMPORTED = {"s3fs": "pandas and xarray of a user open s3:// addresses with it"}
 NOT_IMPORTED_BY_TESTS = {
@@ -40,7 +42,8 @@ NOT_IMPORTED_BY_TESTS = {
 
 def test_what_the_pipeline_imports_is_declared() -> None:
     ours = [path for path in (ROOT / "pipeline").rglob("*.py") if CHILD not in path.parents]
-    assert imported(ours) - names(PROJECT["dependencies"]) == set()
+    extras = (names(PROJECT["optional-dependencies"][extra]) for extra in OPTIONAL)
+    assert imported(ours) - names(PROJECT["dependencies"]) == set().union(*extras)
 
 
 def test_what_is_declared_is_imported_by_the_pipeline() -> None:

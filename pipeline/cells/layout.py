@@ -18,8 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
+import google_crc32c
+import numcodecs
 import numpy as np
 import zarr
 from zarr.abc.buffer import Buffer
@@ -107,6 +109,44 @@ def open_shard(data: bytes, capacity: int, columns: int) -> zarr.Array:
         _chunk(0): cpu.Buffer.from_bytes(data),
     }
     return zarr.open_array(MemoryStore(objects), mode="r")
+
+
+class Blocks(NamedTuple):
+    """How the shards of a plate are cut: the twin of `features_array`, for readers of a part of one."""
+
+    capacity: int
+    columns: int
+
+    @property
+    def rows(self) -> int:
+        return min(BLOCK_CELLS, self.capacity)
+
+    @property
+    def index_size(self) -> int:
+        """Bytes at the end of a shard that say where its blocks are."""
+        return 16 * (-(-self.capacity // self.rows)) * (-(-self.columns // BLOCK_FEATURES)) + 4
+
+    def places(self, end: bytes) -> np.ndarray:
+        """int64 (blocks of rows, blocks of columns, 2): first byte and number of bytes of each block, -1 for one of
+        nothing but NaN. `end`: the last `index_size` bytes of the shard. Raises `ValueError` where they are damaged."""
+        if len(end) != self.index_size:
+            raise ValueError(f"it has {len(end)} bytes, fewer than its index alone")
+        return np.frombuffer(_checked(end), "<i8").reshape(-1, -(-self.columns // BLOCK_FEATURES), 2)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """A block as float32 (columns, rows). Raises `ValueError` or `RuntimeError` where it is damaged."""
+        values = np.frombuffer(_BLOSC.decode(_checked(data)), "<f4")
+        return values.reshape(BLOCK_FEATURES, self.rows)
+
+
+_BLOSC = numcodecs.Blosc()
+
+
+def _checked(data: bytes) -> bytes:
+    """Bytes without the CRC-32C at their end."""
+    if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise ValueError("its checksum is another")
+    return data[:-4]
 
 
 def plain_array(

@@ -95,6 +95,12 @@ class Schema:
         """Columns of a row, index block included."""
         return layout.BLOCK_FEATURES + len(self.names)
 
+    def places(self, names: Iterable[str]) -> np.ndarray:
+        """int32: where these columns, measured or of the index, lie in a row."""
+        known = {name: place for place, name in enumerate(self.index)}
+        known |= {name: layout.BLOCK_FEATURES + place for place, name in enumerate(self.names)}
+        return np.array([known[name] for name in names], np.int32)
+
     @cached_property
     def slices(self) -> dict[str, slice]:
         """Compartment -> its columns in a row."""

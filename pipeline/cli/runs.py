@@ -209,17 +209,25 @@ def doctor(config: ConfigFile) -> None:
 
 @app.command()
 def describe(
-    results: Results,
-    result: Annotated[str, typer.Argument(help="batch, batch/plate, or a score, e.g. detection.")],
+    place: Annotated[str, typer.Argument(help="A table, a zarr store or a root of results: a path or s3://...")],
+    result: Annotated[
+        str | None, typer.Argument(help="Of a root: batch, batch/plate, or a score, e.g. detection.")
+    ] = None,
     profile: ProfileName = None,
     endpoint: Endpoint = None,
 ) -> None:
-    """What a result was made from: its inputs by name, as its record has them."""
+    """What a file is and what was done to it, step by step, as far as it is recorded; where nothing is, what can be
+    inferred. With the name of a result: what it was made from, as its record has it."""
     import yaml
 
+    from pipeline.describe import describe as describe_file
     from pipeline.standings import made_from
 
-    for name, record in made_from(open_run(results, profile, endpoint), result).items():
+    if result is None:
+        found = describe_file(location_of(place, profile, endpoint))
+    else:
+        found = made_from(open_run(place, profile, endpoint), result)
+    for name, record in found.items():
         note(f"{name}\n{yaml.safe_dump(record, sort_keys=False, indent=2, allow_unicode=True)}")
 
 

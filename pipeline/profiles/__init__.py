@@ -1,6 +1,7 @@
 """Cells -> well profiles: aggregate, annotate, normalise, select."""
 
 from pipeline.profiles.aggregate import aggregate
+from pipeline.profiles.annotated import as_anndata
 from pipeline.profiles.columns import feature_names
 from pipeline.profiles.files import SELECTED_LEVELS, list_profiles, open_profiles
 from pipeline.profiles.normalize import normalize
@@ -19,6 +20,7 @@ __all__ = [
     "Selection",
     "aggregate",
     "annotate",
+    "as_anndata",
     "batch_standing",
     "feature_names",
     "list_profiles",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -23,7 +23,7 @@ from pipeline.profiles.read import decode, of_plate, same_profiles
 from pipeline.results.plan import planned_plates
 from pipeline.screen import Plate
 from pipeline.storage import Location, Storage, open_storage
-from pipeline.tables import encode_table
+from pipeline.tables import about_table, encode_table
 
 #: level that is normalised -> level with the features selected from it
 SELECTED_LEVELS = {
@@ -45,7 +45,8 @@ def open_profiles(
 ) -> pd.DataFrame:
     """The profiles of a run, or of any folder in the gallery's layout (parquet, csv.gz or csv): one row a well.
 
-    `Metadata_*` columns first, then features by CellProfiler's full names; a feature that only some plates have is NaN
+    `Metadata_*` columns first, then features by CellProfiler's full names; `attrs["cellpainting"]` says what was done
+    to the values, where all files say the same. A feature that only some plates have is NaN
     on the others. `level`: what follows `<plate>_` in the file name; "" for the profiles as measured. `plates`: by
     name, "batch/plate" or `Plate`; default all. `options`: those of `pipeline.storage.Location` (endpoint, ...).
 
@@ -127,9 +128,10 @@ def _files(storage: Storage) -> dict[str, dict[Plate, list[str]]]:
 def _read_plate(storage: Storage, plate: Plate, keys: list[str]) -> pd.DataFrame:
     """The profiles of a plate, which all of its files have to agree on."""
     paths = [f"{storage.location}/{key}" for key in keys]
-    first, *others = (
-        of_plate(decode(storage.get(key), path), plate, path) for key, path in zip(keys, paths, strict=True)
-    )
+    files = [storage.get(key) for key in keys]
+    first, *others = (of_plate(decode(data, path), plate, path) for data, path in zip(files, paths, strict=True))
+    if keys[0].endswith(".parquet") and (about := about_table(files[0])):
+        first.attrs["cellpainting"] = {name: value for name, value in about.items() if name != "inputs"}
     for path, other in zip(paths[1:], others, strict=True):
         if not same_profiles(first, other):
             raise ConfigError(
@@ -148,8 +150,10 @@ def read_profile(storage: Storage, plate: Plate, level: str) -> pd.DataFrame:
     return decode(storage.get(key), f"{storage.location}/{key}")
 
 
-def write_profile(storage: Storage, plate: Plate, level: str, profiles: pd.DataFrame) -> str:
-    """Write one table; returns the SHA-256 of its bytes."""
-    data = encode_table(profiles)
+def write_profile(
+    storage: Storage, plate: Plate, level: str, profiles: pd.DataFrame, about: Mapping[str, Any] | None = None
+) -> str:
+    """Write one table, with what was done to it; returns the SHA-256 of its bytes."""
+    data = encode_table(profiles, about=about)
     storage.put(profile_key(plate, level), data)
     return hashlib.sha256(data).hexdigest()

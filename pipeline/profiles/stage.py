@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import cells
+from pipeline import __version__, cells
 from pipeline.config import digest
 from pipeline.errors import Incomplete
 from pipeline.plan.checks import FEWEST_CONTROLS, few_controls
@@ -46,9 +46,9 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     begin(run.storage, key)
     settings = run.config.profiles
     profiles = well_profiles(run.storage, where, settings.aggregate)
-    write_profile(run.storage, where, "", profiles)
+    write_profile(run.storage, where, "", profiles, _about(run, "", inputs))
     profiles = annotate(profiles, run.wells)
-    write_profile(run.storage, where, "augmented", profiles)
+    write_profile(run.storage, where, "augmented", profiles, _about(run, "augmented", inputs))
 
     levels, missing, notes = [], {}, {}
     has_cells = profiles[profiles["Metadata_Count_Cells"] > 0]
@@ -63,7 +63,7 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
             missing[level] = "only one negative control of the plate has cells, and its MAD is 0"
         else:
             normalized = normalize(profiles, settings.normalize, samples, settings.epsilon)
-            write_profile(run.storage, where, level, normalized)
+            write_profile(run.storage, where, level, normalized, _about(run, level, inputs))
             levels.append(level)
             if samples != "all" and controls < FEWEST_CONTROLS and by_mad:
                 notes[level] = f"of the wells with cells, {few_controls(controls)}"
@@ -171,8 +171,27 @@ def _select_level(run: Run, plates: dict[Plate, int], level: str, selected_level
     for plate in plates:
         profiles = read_profile(run.storage, plate, level)
         selected = profiles.drop(columns=features).join(profiles[found.kept])
-        files[plate.plate] = write_profile(run.storage, plate, selected_level, selected)
+        # Not the digests: scores hang on the bytes of this file, and must not on plates that change nothing in it.
+        made_from = {"record": selection_key(plate.batch)}
+        about_file = _about(run, selected_level, made_from)
+        files[plate.plate] = write_profile(run.storage, plate, selected_level, selected, about_file)
     return about | {"wells": len(values), "kept": found.kept, "dropped": found.dropped, "files": files}
+
+
+def _about(run: Run, level: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a file of a level says of itself: what was done to its values, in order, and from what."""
+    settings, normalized = run.config.profiles, level.replace("_feature_select_negcon_batch", "_negcon")
+    normalized = normalized.replace("_feature_select_batch", "")
+    operations: list[dict[str, Any]] = [{"aggregate": settings.aggregate, "over": "cells of a well"}]
+    if level:
+        operations.append({"annotate": "plate map and annotations of its samples"})
+    if normalized in REFERENCES:
+        by = {"normalize": settings.normalize, "reference": REFERENCES[normalized], "epsilon": settings.epsilon}
+        operations.append(by)
+    if level in SELECTED_LEVELS.values():
+        operations.append({"select": run.config.select.model_dump(mode="json")})
+    about = {"level": level or "aggregated", "row": "well", "operations": operations, "inputs": inputs}
+    return {**about, "measuring": run.record["digest"], "version": __version__}
 
 
 def _profiled(run: Run, batch: str) -> dict[Plate, dict[str, Any]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from pipeline.errors import Changed, NotFound
 from pipeline.storage import Entry, Location, Stat, Storage, md5, open_storage
@@ -70,5 +69,9 @@ class Overlay:
     def remove(self, key: str) -> None:
         self._written[key] = None
 
-    def zarr_store(self, key: str = "") -> Any:
-        return self._below.zarr_store(key)
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        data = self.get(key)
+        return [data[start:end] for start, end in ranges]
+
+    def get_end(self, key: str, size: int) -> bytes:
+        return self.get(key)[-size:]

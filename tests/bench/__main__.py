@@ -11,7 +11,7 @@ import typer
 # One thread each: said before numpy is imported, here and in every process started from here.
 os.environ |= dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"], "1")
 
-SECTIONS = ("engines", "scaling", "threads", "starts", "well", "scores")
+SECTIONS = ("engines", "scaling", "threads", "starts", "well", "questions", "scores")
 
 
 def main(

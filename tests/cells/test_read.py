@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 import xarray as xr
 
 from pipeline import cells
-from pipeline.errors import Incomplete, NotFound
+from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
+from pipeline.errors import Incomplete, NotFound, SettingsDiffer
 from pipeline.results.ledger import empty_entry, write_entry
 from pipeline.screen import Plate
 from pipeline.storage import open_storage
-from tests.cells.synthetic import FEATURES, PLATE, assembled, fill_plate, schema, site
+from tests.cells.synthetic import FEATURES, PLATE, assembled, entry, fill_plate, schema, site
 
 OTHER = Plate("batch 2", "BR0001")
 THIRD = Plate("batch 2", "BR0002")
@@ -63,7 +65,7 @@ def test_cells_are_where_the_measurements_put_them(ds):
 def test_nothing_is_read_before_it_is_asked_for(ds):
     for variable in ds.data_vars.values():
         assert variable.chunks is not None
-    assert ds.features.chunks[0] == (32, 32, 32)
+    assert ds.features.chunks == ((96,), (8,), (185,))
 
 
 def test_wells_say_what_and_where_they_are(ds):
@@ -217,3 +219,48 @@ def test_plates_that_are_not_published_are_left_out_aloud(tmp_path):
     fill_plate(storage, OTHER)
     with pytest.warns(UserWarning, match="1 of 2 plates are not published"):
         assert cells.open_cells(str(tmp_path)).sizes["well"] == 96
+
+
+def test_several_roots_are_one_dataset(results, tmp_path):
+    storage = open_storage(str(tmp_path))
+    cells.publish_plate(storage, PLATE, fill_plate(storage, PLATE, seed=50))
+    both = cells.open_cells([str(results.root), tmp_path])
+    assert both.sizes["well"] == 4 * 96
+    assert set(both.results.values) == {str(results.root), str(tmp_path)}
+    found = both.sel(results=str(tmp_path), well="A01", feature="Nuclei_AreaShape_Area")
+    alone = cells.open_cells(tmp_path).sel(well="A01", feature="Nuclei_AreaShape_Area")
+    np.testing.assert_array_equal(found.features[:8], alone.features)
+    assert both.sel(results=str(tmp_path)).timepoint.values.tolist() == [""] * 96  # no plan, no sample
+
+
+def test_roots_that_were_measured_otherwise_are_refused_unless_asked_for(tmp_path):
+    fewer = {name: tuple(one for one in found if "Texture" not in one) for name, found in FEATURES.items()}
+    tables = {"a": schema(), "b": cells.Schema.from_features(fewer, ("Nuclei", "Cells", "Cytoplasm"), 128)}
+    for root, table in tables.items():
+        storage = open_storage(str(tmp_path / root))
+        cells.write_schema(storage, table)
+        cells.create_plate(storage, PLATE, ["A01", "H12"], table)
+        columns = {name: [FEATURES[name].index(one) for one in found] for name, found in table.features.items()}
+        measured = site(1, 3)
+        objects = {
+            name: ObjectMeasurements(table.features[name], measured.objects[name].values[:, columns[name]])
+            for name in columns
+        }
+        rows = cells.assemble_site(1, SiteMeasurements(objects, {}, {}), table)
+        encoded = cells.encode_well(table, [rows])
+        cells.put_well(storage, PLATE, "A01", encoded)
+        cells.put_image_measurements(storage, PLATE, "A01", [{"Metadata_Site": 1}])
+        cells.publish_plate(storage, PLATE, [entry("A01", encoded)])
+        engine = {"kind": {"a": "native", "b": "cellprofiler"}[root], "cppipe": "0" * 64}
+        storage.put("run.json", json.dumps({"digest": root * 64, "measuring": {"engine": engine}}).encode())
+    urls = [str(tmp_path / root) for root in tables]
+    with pytest.raises(SettingsDiffer, match=r"engine.kind: 'native' here, 'cellprofiler' there") as caught:
+        cells.open_cells(urls)
+    assert "mixed=True" in str(caught.value)
+    both = cells.open_cells(urls, mixed=True)
+    assert any("engine.kind" in line for line in both.differences)
+    assert set(both["name"].values) == set(tables["b"].names)
+    # the same cells, whose columns lie elsewhere in the two stores
+    values = both.sel(well="A01").features.values
+    assert np.isfinite(values[0, :3]).any()
+    np.testing.assert_array_equal(values[0], values[1])
