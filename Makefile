@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 ENGINE ?= native
+SEEDS ?= 100
 CLUSTER ?= local
 RUN := .venv/bin/python -m pipeline
 
@@ -44,6 +45,9 @@ lint: .venv/.ready ## style, types, and who may import whom
 bench: setup ## time the engines, the scores and the overheads, side by side
 	.venv/bin/python -m tests.bench
 
+chaos: setup ## a hundred small runs with workers killed and requests refused, by seeds; prints a table (SEEDS=100)
+	$(RUN).simulate.chaos $(SEEDS)
+
 notebook: setup ## open the notebooks in JupyterLab (run `make dry-run` first)
 	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks
 
@@ -77,4 +81,4 @@ clean: ## remove the environments, the dry run and all caches
 	.venv/bin/uv pip install --python .venv-cellprofiler/bin/python --require-hashes --no-deps -r requirements-cellprofiler-nodeps.txt
 	@touch $@
 
-.PHONY: help setup dry-run run-cloud test test-slow lint bench notebook lock clean
+.PHONY: help setup dry-run run-cloud test test-slow lint bench chaos notebook lock clean

@@ -314,9 +314,11 @@ class S3Storage:
 #: what may pass, in words
 _TROUBLES: dict[type[Exception], str] = {
     botocore.exceptions.EndpointConnectionError: "cannot be reached",
+    botocore.exceptions.ProxyConnectionError: "cannot be reached",
     botocore.exceptions.ConnectTimeoutError: "cannot be reached",
     botocore.exceptions.ReadTimeoutError: "does not answer in time",
     botocore.exceptions.ConnectionClosedError: "closes connections",
+    botocore.exceptions.FlexibleChecksumError: "sends answers that are damaged",
     botocore.exceptions.ResponseStreamingError: "cuts answers short",
     botocore.exceptions.IncompleteReadError: "cuts answers short",
 }

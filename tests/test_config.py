@@ -210,6 +210,12 @@ def test_numbers_with_leading_zeros_are_decimal(write):
     assert config.subset.sites == (10, 11)
 
 
+def test_a_file_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("screen: " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(ConfigError, match=r"deep.yaml is nested too deep to be a config"):
+        load_config(tmp_path / "deep.yaml")
+
+
 @pytest.mark.parametrize("batch", ["..", "a/b", "a\\b", " ", "a\nb", "x" * 256])
 def test_a_batch_that_leads_out_of_its_folder_is_refused(write, batch):
     with pytest.raises(ConfigError, match=r"screen\.batch: .*a batch is the name of a folder"):

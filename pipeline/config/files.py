@@ -110,6 +110,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as text: {error}. Save it as UTF-8.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deep to be a config") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no keys. Start from pipeline/screens/template/config.yaml.")
     return values

@@ -122,6 +122,22 @@ def test_scores_and_report_appear_for_the_plates_that_are_ready_and_end_as_if_th
     assert stored(settings.results) == undisturbed[0]
 
 
+def test_two_drivers_at_once_on_one_root_leave_the_same_bytes(
+    quick: Callable[..., Config], undisturbed: tuple[dict[str, str], list[Task]]
+) -> None:
+    settings = quick("two-drivers")
+    ended: list[Outcome] = []
+
+    def look(outcome: Outcome) -> None:
+        ended.append(outcome)
+        if len(ended) == 9:  # in the midst of a plate another driver begins, and ends
+            run(settings, Watched())
+
+    run(settings, Watched(look))
+    assert ended[8].task.stage == "measure"
+    assert stored(settings.results) == undisturbed[0]
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_bytes_do_not_hang_on_the_order_of_tasks(
     quick: Callable[..., Config], undisturbed: tuple[dict[str, str], list[Task]], seed: int
