@@ -287,7 +287,7 @@ def _certificate(run: Run) -> dict[str, Any] | None:
 
 
 def _attempts(run: Run) -> dict[str, Any] | None:
-    attempts = pd.DataFrame(ledger.read_attempts(run.storage))
+    attempts = pd.DataFrame(ledger.read_attempts(run.storage, run.measuring12, run.plates))
     if attempts.empty:
         return None
     return {
