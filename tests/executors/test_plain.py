@@ -22,5 +22,5 @@ def test_a_plain_scheduler_elsewhere_is_refused_before_anything_is_sent(address:
             "execution": {"cluster": address},
         }
     )
-    with pytest.raises(ConfigError, match="neither encrypted nor closed to others.*make certificates"):
+    with pytest.raises(ConfigError, match=r"neither encrypted nor closed to others.*make certificates"):
         open_executor(config)
