@@ -336,6 +336,8 @@ def _run(config: Any, *, chaos: str | None = None, seed: int | None = None, **as
     else:
         from pipeline.simulate.faults import rehearse
 
+        if asked.pop("budget", None) is not None:
+            raise typer.BadParameter("a rehearsal with --chaos keeps no budget")
         summary = rehearse(config, chaos, seed, executor, progress, **asked)
     console.print(summary.text, highlight=False, soft_wrap=True)
     return 0 if summary.is_complete else 4 if summary.stopped else 3
