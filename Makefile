@@ -9,6 +9,11 @@ SEEDS ?= 100
 CLUSTER ?= local
 RUN := .venv/bin/python -m pipeline
 
+FOLDER ?= certificates
+IMAGE ?= cellpainting-worker
+# Asked of the registry when it is needed, and printed by docker: build again with the same BASE_IMAGE for the same image.
+BASE_IMAGE ?= python@$(shell docker buildx imagetools inspect python:3.11-slim-bookworm --format '{{.Manifest.Digest}}' 2>/dev/null)
+
 # The version whose numbers the engines give, and how lock files are made.
 CELLPROFILER := 4.2.8
 UPGRADE ?= --upgrade
@@ -29,6 +34,13 @@ run-cloud: setup ## run a config: make run-cloud CONFIG=my.yaml CLUSTER=tls://sc
 	@$(RUN) run $(CONFIG) --cluster $(CLUSTER) || { code=$$?; \
 	echo "The run ended with exit code $$code (run --help says what it means). make gives back 2 for any: a script calls the line above."; \
 	exit $$code; }
+
+image: ## build the worker image, from its base by digest: make image IMAGE=registry/cellpainting-worker:1
+	@echo '$(BASE_IMAGE)' | grep -q '@sha256:' || { echo "No digest of $(BASE_IMAGE) could be had: give BASE_IMAGE=python@sha256:..."; exit 2; }
+	docker build -f infra/Dockerfile --build-arg PYTHON_IMAGE=$(BASE_IMAGE) -t $(IMAGE) .
+
+certificates: ## make an authority and the keys of scheduler, workers and yourself: make certificates FOLDER=certificates
+	@infra/certificates.sh $(FOLDER)
 
 test: setup ## run the tests
 	.venv/bin/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile $(PYTEST)
@@ -81,4 +93,4 @@ clean: ## remove the environments, the dry run and all caches
 	.venv/bin/uv pip install --python .venv-cellprofiler/bin/python --require-hashes --no-deps -r requirements-cellprofiler-nodeps.txt
 	@touch $@
 
-.PHONY: help setup dry-run run-cloud test test-slow lint bench chaos notebook lock clean
+.PHONY: help setup dry-run run-cloud image certificates test test-slow lint bench chaos notebook lock clean

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from pipeline import __version__, cells, illumination, measure, profiles, report, scores
 from pipeline.config import Config
+from pipeline.costs.account import Account
+from pipeline.costs.meter import metered, outside_tasks
 from pipeline.diagnosis import next_move
 from pipeline.errors import AccessDenied, Away, EngineError, NoSpace, PipelineError, SettingsDiffer, Stopped
 from pipeline.executors import Executor, Outcome, Task, open_executor
@@ -43,14 +45,17 @@ def run(
     progress: Progress | None = None,
     *,
     new_measuring: bool = False,
+    budget: float | None = None,
 ) -> report.Summary:
     """Bring everything up to date, and report. A finished run that is run again does nothing.
 
     `executor` opens what the tasks run on, by default what the config names; `progress` says how far the run is, by
     default on standard error. `new_measuring`: where the root's cells were measured otherwise (another engine,
-    pipeline, ...), measure beside it. With worker processes on this machine a script calls this under
-    `if __name__ == "__main__":`, since each of them imports it.
+    pipeline, ...), measure beside it. `budget`: dollars for all calls at this root; once they are spent no task is
+    begun, and the summary says that the run was `stopped`. With worker processes on this machine a script calls this
+    under `if __name__ == "__main__":`, since each of them imports it.
     """
+    since = outside_tasks()
     progress = progress or Progress()
     executor = executor or partial(open_executor, config, progress.say)
     with patience(60 * config.limits.patience_minutes):
@@ -59,10 +64,12 @@ def run(
         if not steps and report.standing(here).is_current:
             progress.say("This run is finished; nothing is left to do.")
             return report.read_summary(here.storage)
-        with _events(here, steps, progress) as events:
-            failures = _run(here, steps, executor, progress, events) if steps else {}
+        account = Account(here.storage, config, len(steps), budget, since)
+        with _events(here, steps, progress) as events, closing(account):
+            is_begun = steps and not account.is_exhausted
+            failures = _run(here, steps, executor, progress, events, account) if is_begun else {}
             progress.say("Writing the report")
-            return report.write_report(here, failures)
+            return report.write_report(here, failures, stopped=account.stopped)
 
 
 @contextmanager
@@ -84,13 +91,20 @@ def _events(run: Run, steps: list[Step], progress: Progress) -> Iterator[Events]
 
 
 def _run(
-    run: Run, steps: list[Step], executor: Callable[[], Executor], progress: Progress, events: Events
+    run: Run,
+    steps: list[Step],
+    executor: Callable[[], Executor],
+    progress: Progress,
+    events: Events,
+    account: Account,
 ) -> dict[str, str]:
     """Run all steps; returns the tasks that failed, each with the reason. Raises `Stopped` where going on is no use."""
     failures: dict[str, str] = {}
     nobodys: list[Outcome] = []
-    with progress.counting(steps), closing(executor()) as machine:
-        for outcome, ended_well in run_steps(steps, machine, Interim(run, steps)):
+    with progress.counting(steps, account), closing(executor()) as machine:
+        beside, enough = Interim(run, steps), lambda: account.is_exhausted
+        for outcome, ended_well in run_steps(steps, machine, beside, enough):
+            account.add(outcome, machine.workers)
             progress.count(outcome)
             error = None if outcome.error is None else {"kind": outcome.error.kind, "error": str(outcome.error)}
             task = {"stage": outcome.task.stage, "place": list(outcome.task.place), "attempts": outcome.attempts}
@@ -137,7 +151,7 @@ def flow(run: Run) -> list[Step]:
             found = Standing("stale", f"{after[0].task.key} comes before it")
         # Workers wait for a store as their driver does.
         waits = 60 * run.config.limits.patience_minutes
-        task = Task(stage, place, partial(patiently, waits, function), (run.storage.location, *place, *given))
+        task = Task(stage, place, metered(partial(patiently, waits, function)), (run.storage.location, *place, *given))
         steps.append(Step(task, after, or_else, found))
         return steps[-1:]
 

@@ -40,7 +40,9 @@ class Progress:
             tqdm.write(line, file=sys.stderr)
 
     @contextmanager
-    def counting(self, steps: Sequence[Any]) -> Iterator[None]:
+    def counting(self, steps: Sequence[Any], spent: object = "") -> Iterator[None]:
+        """`spent`: says, as a text, what the work has cost so far."""
+        self._spent = spent
         stages = [step.task.stage for step in steps]
         self._sites = self._failures = self._plates = 0
         self._all_plates = stages.count("publish")
@@ -79,6 +81,7 @@ class Progress:
         elapsed = self._bar.format_dict["elapsed"]
         rate = 60 * self._sites / elapsed if elapsed else 0.0
         counted = f"{rate:.0f} sites/min, {self._plates}/{self._all_plates} plates, {self._failures} with failures"
+        counted += f", {self._spent}" if str(self._spent) else ""
         self._bar.set_postfix_str(counted, refresh=False)
         self._bar.update(1)
         done = self._bar.n / self._all_wells

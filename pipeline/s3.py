@@ -28,6 +28,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from pipeline.errors import AccessDenied, Away, Changed, ConfigError, Damaged, NotFound, StorageError, spoken
 from pipeline.seals import checked
 from pipeline.storage import Entry, Location, Stat, current_patience, is_md5, md5
+from pipeline.traffic import TRAFFIC
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,13 @@ _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 _UNKNOWN_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}
 _CHANGED = {"PreconditionFailed", "412"}
+#: right -> as what its requests are counted; what is removed costs nothing
+_COUNTED: dict[str, dict[str, int]] = {
+    "s3:GetObject": {"reads": 1},
+    "s3:PutObject": {"writes": 1},
+    "s3:ListBucket": {"lists": 1},
+    "s3:DeleteObject": {},
+}
 
 
 class S3Storage:
@@ -68,6 +76,7 @@ class S3Storage:
         def request() -> bytes:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **condition, **self._payer)
             data: bytes = answer["Body"].read()
+            TRAFFIC.count(bytes_in=len(data))
             # With a KMS key the ETag is no MD5 although it looks like one.
             comparable = etag is not None and is_md5(etag) and "aws:kms" not in answer.get("ServerSideEncryption", "")
             if comparable and md5(data) != etag:
@@ -180,6 +189,7 @@ class S3Storage:
     def _put(self, key: str, data: bytes, **conditions: Any) -> None:
         place = {"Bucket": self.bucket, "Key": self.prefix + key, **self._payer}
         more = {"Body": data, "ChecksumAlgorithm": "SHA256", **conditions}
+        TRAFFIC.count(bytes_out=len(data))
         self._ask("s3:PutObject", key, lambda: self.client.put_object(**place, **more))
 
     def _page(self, prefix: str, **more: str) -> dict[str, Any]:
@@ -225,6 +235,7 @@ class S3Storage:
             return isinstance(error, StorageError) and error.retry and not is_expired and not is_damaged
 
         def once() -> Any:
+            TRAFFIC.count(**_COUNTED[right])
             try:
                 return request()
             except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:

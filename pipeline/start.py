@@ -57,6 +57,11 @@ def plan_run(config: Config, progress: Progress, *, write: bool) -> Plan:
     return plan
 
 
+def rehearse(config: Config, plan: Plan, progress: Progress) -> Run:
+    """A root at `config.results` that holds this plan, a part of the config's own, and nothing else."""
+    return _write(_open(config, progress), plan)
+
+
 @dataclass(frozen=True)
 class _Opened:
     """A config whose pipeline an engine has opened, and the root that it goes to.

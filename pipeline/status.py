@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -26,11 +28,10 @@ def well_states(run: Run) -> pd.DataFrame:
 
     A well that the config excludes is "excluded", whether it was measured or not.
     """
-    known = {
-        (*plate, entry["well"]): entry
-        for plate in run.plates
-        for entry in ledger.read_entries(run.storage, plate, run.measuring12)
-    }
+    with ThreadPoolExecutor(8) as pool:
+        read = partial(ledger.read_entries, run.storage, measuring12=run.measuring12)
+        found = zip(run.plates, pool.map(read, run.plates), strict=True)
+        known = {(*plate, entry["well"]): entry for plate, entries in found for entry in entries}
     table = run.wells
     keys = table[["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]].itertuples(index=False, name=None)
     columns = zip(keys, table["sites"], table["excluded"], strict=True)
@@ -47,19 +48,23 @@ def by_plate(wells: pd.DataFrame) -> Iterator[tuple[Plate, pd.DataFrame]]:
 def show_status(run: Run, console: Console, *, every_well: bool = False) -> None:
     wells = well_states(run)
     table = Table(title=f"{run.config.screen.name} at {run.storage.location}")
+    with ThreadPoolExecutor(16) as pool:
+        is_published = dict(
+            zip(run.plates, pool.map(partial(cells.is_published, run.storage), run.plates), strict=True)
+        )
     states = [state for state in STATES if (wells["state"] == state).any()]  # narrow enough for any terminal
     table.add_column("plate", overflow="fold")
     for name in (*states, "cells", "published"):
         table.add_column(name.replace("_", " "), justify="right")
     for plate, own in by_plate(wells):
         found = Counter(own["state"])
-        published = "yes" if cells.is_published(run.storage, plate) else ""
+        published = "yes" if is_published[plate] else ""
         table.add_row(plate.key, *(str(found[state] or "") for state in states), f"{own['n_cells'].sum():,}", published)
     console.print(table)
 
     found = Counter(wells["state"])
     console.print(", ".join(f"{found[state]:,} {state.replace('_', ' ')}" for state in STATES if found[state]))
-    attempts = ledger.read_attempts(run.storage)
+    attempts = ledger.read_attempts(run.storage, run.measuring12, run.plates)
     if attempts:
         seconds = pd.Series([attempt["seconds"] for attempt in attempts])
         memory = max(attempt["peak_memory_mb"] for attempt in attempts)

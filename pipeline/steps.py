@@ -43,11 +43,15 @@ class Beside(Protocol):
 
 
 def run_steps(
-    steps: Sequence[Step], executor: Executor, beside: Beside | None = None
+    steps: Sequence[Step],
+    executor: Executor,
+    beside: Beside | None = None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Outcome, bool]]:
     """Run all steps, each in its turn; yields every outcome, and whether the step ended well.
 
-    What waits for a step that did not end well is not run. Raises `ValueError` where two tasks have one key, or where
+    What waits for a step that did not end well is not run. Once there is `enough`, what runs is finished and nothing
+    else is begun. Raises `ValueError` where two tasks have one key, or where
     steps wait for each other.
     """
     by_key = {step.task.key: step for step in steps}
@@ -76,6 +80,8 @@ def run_steps(
             yield outcome, outcome.error is None
             extra, released, held = None, held, []
             make_ready(released)
+            if enough():
+                ready.clear()
             continue
         ended, error = by_key[outcome.task.key], outcome.error
         ended_well = error is None or (ended.or_else is not None and ended.or_else(error))
@@ -88,6 +94,8 @@ def run_steps(
             if extra is None and (extra := beside.task(waiting)) is not None:
                 turn[extra.key] = (-1, 0)  # before all others
                 ready.appendleft(extra)
+        if enough():
+            ready.clear()
 
 
 def turns(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline.errors import AccessDenied, Changed, ConfigError, NoSpace, NotFound, StorageError
 from pipeline.seals import checked
+from pipeline.traffic import TRAFFIC
 
 
 class Location(BaseModel):
@@ -240,13 +241,16 @@ class LocalStorage:
 
     def get(self, key: str, *, etag: str | None = None) -> bytes:
         with _named_errors(self.root / key, "read"):
+            TRAFFIC.count(reads=1)
             data = (self.root / key).read_bytes()
+        TRAFFIC.count(bytes_in=len(data))
         if etag is not None and md5(data) != etag:
             raise Changed(f"{self.root / key} is not the file that was planned: its MD5 is {md5(data)}, not {etag}")
         return checked(data, str(self.root / key))
 
     def stat(self, key: str) -> Stat | None:
         path = self.root / key
+        TRAFFIC.count(reads=1)
         with suppress(NotFound), _named_errors(path, "read"):
             if path.is_file():
                 data = path.read_bytes()
@@ -254,6 +258,7 @@ class LocalStorage:
         return None
 
     def entries(self, prefix: str = "", *, checksums: bool = False) -> Iterator[Entry]:
+        TRAFFIC.count(lists=1)
         folder = self.root / prefix.rpartition("/")[0]
         if not self._is_folder(folder):
             return
@@ -261,6 +266,7 @@ class LocalStorage:
         for top, folders, names in os.walk(folder, followlinks=True, onerror=_raise_named):
             folders[:] = [name for name in folders if not _is_loop(Path(top, name))]
             files += [Path(top, name) for name in names]
+        TRAFFIC.count(lists=len(files) // PAGE)  # a bucket tells so many at a time
         for key, path in sorted((file.relative_to(self.root).as_posix(), file) for file in files):
             if key.startswith(prefix) and not path.name.startswith(_TEMPORARY):
                 try:
@@ -272,6 +278,7 @@ class LocalStorage:
                 yield Entry(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def folders(self, prefix: str = "") -> list[str]:
+        TRAFFIC.count(lists=1)
         folder = self.root / prefix
         if not self._is_folder(folder):
             return []
@@ -338,6 +345,7 @@ class LocalStorage:
     def _written(self, key: str, data: bytes) -> Iterator[Path]:
         """The data in a file beside its place. It is gone afterwards, whatever happens."""
         path = self.root / key
+        TRAFFIC.count(writes=1, bytes_out=len(data))
         with _named_errors(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
@@ -362,6 +370,8 @@ def _is_loop(folder: Path) -> bool:
 
 
 _TEMPORARY = ".writing-"
+#: keys that a bucket tells at a time
+PAGE = 1000
 
 
 @contextmanager

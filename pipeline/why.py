@@ -91,7 +91,7 @@ def _of_entry(entry: ledger.Entry) -> Iterator[str]:
 
 
 def _attempts(run: Run, plate: Plate, well: str) -> list[dict[str, Any]]:
-    found = ledger.read_attempts(run.storage, f"{plate.key}/{well}.")
+    found = ledger.read_attempts(run.storage, run.measuring12, [plate], f"{plate.key}/{well}.")
     return sorted(found, key=lambda attempt: attempt["started"])
 
 

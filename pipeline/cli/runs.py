@@ -37,13 +37,36 @@ def plan(
     diff: Annotated[
         bool, typer.Option("--diff", help="Print what `run` would do now, and why, and write nothing.")
     ] = False,
+    forecast: Annotated[
+        bool,
+        typer.Option(
+            "--forecast",
+            help="Rehearse on a few sites, here, and print what `run` would take and cost; kept for `run` and the "
+            "report, unless --show.",
+        ),
+    ] = False,
+    pilot: Annotated[int, typer.Option(min=1, help="Sites of the rehearsal, some.")] = 18,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers that the forecast is for.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Kind of cluster that the forecast is for.")] = None,
 ) -> None:
     """List the images, join plate maps and annotations, and say what is missing. Writes the plan to the results."""
     from pipeline.plan import show as show_plan
     from pipeline.progress import Progress
     from pipeline.start import plan_run
+    from pipeline.storage import open_storage
 
-    settings = read_config(config, plates=plates, wells=wells, sites=sites)
+    settings = read_config(config, plates=plates, wells=wells, sites=sites, **{"execution.cluster": cluster})
+    if forecast:
+        from pipeline.costs.account import FORECAST
+        from pipeline.costs.shown import forecast_text
+        from pipeline.forecast import forecast as foresee
+        from pipeline.results.records import encode
+
+        run, found = foresee(settings, Progress(), sites=pilot, workers=workers)
+        console.print(forecast_text(found.as_record()), highlight=False, soft_wrap=True)
+        if not show:
+            open_storage(run.storage.location).put(FORECAST, encode(found.as_record()))
+        return
     if diff:
         from pipeline.standings import show_todo, todo
 
@@ -82,17 +105,22 @@ def run(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of --chaos: the same seed, the same faults.")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no task once so many dollars are spent at these results, by all calls."),
+    ] = None,
 ) -> None:
     """Bring everything up to date: images to report. Kill it at any moment and run it again.
 
     Exit codes: 0 complete; 1 an error, which is said: see to it and run again; 2 refused (the config, the results, the
-    command line); 3 complete, with failures that the report names.
+    command line); 3 complete, with failures that the report names; 4 the budget is spent: what ran was finished, and
+    `run` with a greater one goes on.
     """
     execution: dict[str, Any] = {"execution.cluster": cluster, "execution.workers": workers, "engine.kind": engine}
     if results is not None:
         execution["results.url"] = whole_url(results)
     settings = read_config(config, plates=plates, wells=wells, sites=sites, **execution)
-    raise typer.Exit(_run(settings, new_measuring=new_measuring, chaos=chaos, seed=seed))
+    raise typer.Exit(_run(settings, chaos=chaos, seed=seed, new_measuring=new_measuring, budget=budget))
 
 
 @app.command("dry-run")
@@ -301,7 +329,7 @@ def simulate(
     console.print(f"Images in {place}/images, tables and truth.csv in {place}/tables")
 
 
-def _run(config: Any, *, new_measuring: bool = False, chaos: str | None = None, seed: int | None = None) -> int:
+def _run(config: Any, *, chaos: str | None = None, seed: int | None = None, **asked: Any) -> int:
     from pipeline.executors import open_executor
     from pipeline.flow import run as run_flow
     from pipeline.progress import Progress
@@ -312,10 +340,12 @@ def _run(config: Any, *, new_measuring: bool = False, chaos: str | None = None, 
         return open_executor(config, progress.say)
 
     if chaos is None:
-        summary = run_flow(config, executor, progress, new_measuring=new_measuring)
+        summary = run_flow(config, executor, progress, **asked)
     else:
         from pipeline.simulate.faults import rehearse
 
-        summary = rehearse(config, chaos, seed, executor, progress, new_measuring=new_measuring)
+        if asked.pop("budget", None) is not None:
+            raise typer.BadParameter("a rehearsal with --chaos keeps no budget")
+        summary = rehearse(config, chaos, seed, executor, progress, **asked)
     console.print(summary.text, highlight=False, soft_wrap=True)
-    return 0 if summary.is_complete else 3
+    return 0 if summary.is_complete else 4 if summary.stopped else 3

@@ -295,10 +295,18 @@ class Execution(Section):
     cluster: str = Field(
         "serial", description="`serial`, `local` (worker processes here), or a scheduler's address (tls://...)."
     )
-    workers: int = Field(2, ge=1, description="Worker processes of a `local` cluster.")
+    workers: int = Field(2, ge=1, description="Worker processes, of a cluster that `run` starts.")
     tasks_per_worker: int = Field(3, ge=1, description="Tasks held ready for each worker.")
     certificates: Path | None = Field(
         None, description="Folder with ca.pem, client.pem and client-key.pem, for a tls:// scheduler."
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="What else a kind of cluster is told, by its own names: for `slurm` those of "
+        "dask_jobqueue.SLURMCluster, e.g. {queue: main, account: lab, walltime: '12:00:00', memory: 4GB}.",
+    )
+    prices: Path | None = Field(
+        None, description="Table of prices in place of `pipeline/costs/prices.csv`, for forecasts and budgets."
     )
 
     @field_validator("cluster")

@@ -54,6 +54,11 @@ class WorkerDied(PipelineError):
 
 
 class Executor(Protocol):
+    @property
+    def workers(self) -> int:
+        """How many there are now: what is paid for by the hour."""
+        ...
+
     def run(self, tasks: deque[Task]) -> Iterator[Outcome]:
         """Run tasks until none is left, yielding outcomes as they come.
 

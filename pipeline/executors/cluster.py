@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SETTINGS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("dask.yaml").read_text())
+SETTINGS_FILE = Path(__file__).with_name("dask.yaml")
+SETTINGS: dict[str, Any] = yaml.safe_load(SETTINGS_FILE.read_text())
 #: of a worker's environment
 MEMORY: dict[str, int] = SETTINGS["distributed"]["nanny"]["pre-spawn-environ"]
 
 
-def open(config: Config, say: Callable[[str], None]) -> DaskExecutor:
+def open(config: Config, say: Callable[[str], None], start: Callable[[], Any] | None = None) -> DaskExecutor:
+    """On what the config names, or on what `start` starts: a cluster of Dask's, which is taken down at the end."""
     how = config.execution
     return DaskExecutor(
         how.cluster,
@@ -45,6 +47,7 @@ def open(config: Config, say: Callable[[str], None]) -> DaskExecutor:
         certificates=how.certificates,
         patience=Patience(away=60 * config.limits.patience_minutes),
         say=say,
+        start=start,
     )
 
 
@@ -65,6 +68,7 @@ class DaskExecutor:
         certificates: Path | None = None,
         patience: Patience = Patience(),  # noqa: B008
         say: Callable[[str], None] = logger.warning,
+        start: Callable[[], Any] | None = None,
     ) -> None:
         self._new_flight = lambda: Flight(
             attempts=attempts, tasks_per_worker=tasks_per_worker, patience=patience, say=say
@@ -72,7 +76,8 @@ class DaskExecutor:
         self._patience, self._say = patience, say
         self._address = cluster
         self._security = None if cluster == "local" else _security(cluster, certificates)
-        self._cluster: LocalCluster | None = None
+        self._start = start
+        self._cluster: Any = None
         self._settings = ExitStack()
         self._settings.enter_context(dask.config.set(dask.config.merge(dask.config.config, SETTINGS)))
         self._settings.enter_context(dask.config.set({"distributed.scheduler.worker-ttl": patience.silent}))
@@ -91,6 +96,8 @@ class DaskExecutor:
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.ERROR,
             )
+        elif self._start is not None:
+            self._cluster = self._start()
         try:
             self.client = self._connect()
         except OSError as error:
@@ -106,8 +113,12 @@ class DaskExecutor:
     def _connect(self) -> Client:
         return Client(self._cluster or self._address, security=self._security, timeout=10)
 
+    @property
+    def workers(self) -> int:
+        return self._flight.workers
+
     def run(self, tasks: deque[Task]) -> Iterator[Outcome]:
-        flight = self._new_flight()
+        flight = self._flight = self._new_flight()
         while tasks or flight:
             try:
                 outcome = flight.step(self.client, tasks)

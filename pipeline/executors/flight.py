@@ -37,6 +37,7 @@ class _Running:
     attempt: int = 1
     alone: int = 0  # times it was tried with a machine to itself
     deaths: int = 0
+    copies: int = 0
     keys: list[str] = field(default_factory=list)  # of the runs that are on the cluster: one, or a copy too
 
 
@@ -72,8 +73,15 @@ class Flight:
         self._watch = Watch(self._patience)
         self._workers: dict[str, Any] = {}
         self._said: set[str] = set()
+        #: keys of runs that were to be on certain workers
+        self._wished: set[str] = set()
         self._next_look = self._last_end = self._had_worker = now
         self._quiet = self._patience.quiet
+
+    @property
+    def workers(self) -> int:
+        """How many there were at the last look."""
+        return len(self._workers)
 
     def __bool__(self) -> bool:
         return bool(self._running or self._suspects)
@@ -109,12 +117,14 @@ class Flight:
     def _start(self, client: Client, entry: _Running, workers: Iterable[str] = (), copy: bool = False) -> None:
         # A key names one try: Dask would answer a second one from the failed first.
         key = entry.task.key + (f"#{entry.attempt}" if entry.attempt > 1 else "")
-        key += (f"#alone{entry.alone}" if entry.alone else "") + ("#copy" if copy else "")
+        entry.copies += copy
+        key += (f"#alone{entry.alone}" if entry.alone else "") + (f"#copy{entry.copies}" if copy else "")
         # The scheduler keeps a task until a worker is free only if it is told that it is a producer of data (it guesses
         # so otherwise for large groups of keys only, which ours are not). A worker that dies takes down what it holds.
         where: dict[str, Any] = {"_data_producer": True}
         if workers:  # a wish: where they have gone, any will do
             where = {"workers": list(workers), "allow_other_workers": True}
+            self._wished.add(key)
         function, arguments = entry.task.function, entry.task.arguments
         self._running[entry.task.key] = entry  # before it is sent: if the scheduler has gone it is given back
         with _asking(client):
@@ -204,7 +214,9 @@ class Flight:
     def _put_elsewhere(self, client: Client, now: float) -> None:
         """Say which workers and tasks stand still, and start those tasks once more on other workers."""
         silent = self._watch.silent(now)
-        self._said &= {*silent, *(key for entry in self._running.values() for key in entry.keys)}
+        keys = {key for entry in self._running.values() for key in entry.keys}
+        self._said &= keys | silent.keys()
+        self._wished &= keys
         for worker, seconds in silent.items():
             if worker not in self._said:
                 self._said.add(worker)
@@ -213,7 +225,7 @@ class Flight:
         on_workers = self._watch.held(now, owners)
         for key in owners.keys() - {held.key for held in on_workers}:
             # Dask leaves a task that wished for a worker without one if all workers were away when that one died.
-            if self._workers and owners[key].alone and len(owners[key].keys) == 1:
+            if self._workers and key in self._wished and len(owners[key].keys) == 1:
                 self._start(client, owners[key], copy=True)
         for held in on_workers:
             limit = self._watch.limit(owners[held.key].task.stage)

@@ -18,6 +18,7 @@ import pandas as pd
 
 from pipeline import __version__, cells, scores
 from pipeline.config import digest
+from pipeline.costs.shown import cost_table
 from pipeline.errors import NotFound
 from pipeline.measure.preview import decode_preview
 from pipeline.profiles import profile_notes
@@ -42,7 +43,7 @@ STRONGEST = 3
 @dataclass(frozen=True)
 class Summary:
     """What a run came to. `wells`: state -> count; `failures`: task -> reason; `version`: the project's;
-    `partial`: "3 of 10 plates", while the run goes on."""
+    `partial`: "3 of 10 plates", while the run goes on; `stopped`: why tasks were left for another call."""
 
     results: str
     wells: dict[str, int]
@@ -52,10 +53,12 @@ class Summary:
     flagged_sites: int = 0
     version: str = ""
     partial: str = ""
+    stopped: str = ""
 
     @property
     def is_complete(self) -> bool:
-        return not (self.partial or self.failures or self.failed_sites or self.wells.get("failed"))
+        left = self.partial or self.stopped
+        return not (left or self.failures or self.failed_sites or self.wells.get("failed"))
 
     @property
     def report(self) -> str:
@@ -70,6 +73,7 @@ class Summary:
             lines.append(f"{self.failed_sites} sites could not be used; `status` and the report say why.")
         if self.flagged_sites:
             lines.append(f"{self.flagged_sites} sites were skipped, as the pipeline itself says (FlagImage).")
+        lines += [self.stopped] if self.stopped else []
         lines += [f"Failed: {key}: {reason}" for key, reason in self.failures.items()]
         return "\n".join([*lines, f"Report: {self.report}", f"Single cells: {self.results}/cells"])
 
@@ -79,6 +83,8 @@ def standing(run: Run) -> Standing:
     record = read_record(run.storage, SUMMARY)
     if record is not None and record.get("failures"):
         return Standing("stale", "tasks had failed")
+    if record is not None and record.get("stopped"):
+        return Standing("stale", "the run was stopped")
     return compare(record, _inputs(run))
 
 
@@ -110,11 +116,14 @@ def read_summary(storage: Storage) -> Summary:
     return Summary(**record | {"results": str(storage.location)})
 
 
-def write_report(run: Run, failures: Mapping[str, str] | None = None, partial: str = "") -> Summary:
-    """Write the page; it shows what there is. `failures`: tasks that failed; default: those the last run ended with.
-    `partial`: "3 of 10 plates", of a run that goes on; the page says so."""
-    if failures is None:
-        failures = (read_record(run.storage, SUMMARY) or {}).get("failures", {})
+def write_report(
+    run: Run, failures: Mapping[str, str] | None = None, partial: str = "", stopped: str | None = None
+) -> Summary:
+    """Write the page; it shows what there is. `failures`: tasks that failed, `stopped`: why others were not begun;
+    default: as the last run ended. `partial`: "3 of 10 plates", of a run that goes on; the page says so."""
+    before = read_record(run.storage, SUMMARY) or {}
+    failures = before.get("failures", {}) if failures is None else failures
+    stopped = before.get("stopped", "") if stopped is None else stopped
     begin(run.storage, SUMMARY)
     wells = well_states(run)
     found = wells["state"].value_counts()
@@ -131,6 +140,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None, partial: s
         failures=dict(failures),
         version=__version__,
         partial=partial,
+        stopped=stopped,
     )
     tables = scores.run_tables(run)
     templates = jinja2.Environment(
@@ -147,6 +157,7 @@ def write_report(run: Run, failures: Mapping[str, str] | None = None, partial: s
         findings=read_findings(run.storage).to_dict("records"),
         profile_notes=profile_notes(run),
         attempts=_attempts(run),
+        costs=cost_table(run.storage),
         scored=_scored(tables),
         figures=list(_figures(tables)),
         differences=_differences(run),
@@ -287,7 +298,7 @@ def _certificate(run: Run) -> dict[str, Any] | None:
 
 
 def _attempts(run: Run) -> dict[str, Any] | None:
-    attempts = pd.DataFrame(ledger.read_attempts(run.storage))
+    attempts = pd.DataFrame(ledger.read_attempts(run.storage, run.measuring12, run.plates))
     if attempts.empty:
         return None
     return {

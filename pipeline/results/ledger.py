@@ -1,23 +1,31 @@
 """What is done: one small object per finished well. Its existence is what makes a well done.
 
     ledger/<measuring12>/<batch>/<plate>/<well>.<input12>.json
+    summaries/<measuring12>/<batch>/<plate>.json    a plate's entries together, and the attempts at its wells
 
 `measuring12` names how the cells of the root are measured, `input12` the images that the well was measured from. An
 entry says nothing of time, host or attempt, so that two workers that measured the same well write the same bytes. Those
 go to the log, one object per attempt: log/<batch>/<plate>/<well>.<attempt>.json
+
+A summary spares readers a request a well: of a plate's entries it holds those whose bytes are listed with the same MD5,
+and the others are read. So it may be missing or old, and what is read is the same.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, TypedDict, cast
 
-from pipeline.errors import Conflict
+from pipeline.errors import Conflict, Damaged, NotFound
 from pipeline.screen import Plate
 from pipeline.seals import read_json, sealed_json, without_seal
-from pipeline.storage import Storage
+from pipeline.storage import Entry as StoredObject
+from pipeline.storage import Storage, md5
+
+#: how a seal begins
+SEAL = "seal-sha256:"
 
 State = Literal["measured", "no_cells", "flagged", "failed"]
 
@@ -126,12 +134,52 @@ def listed_plates(storage: Storage, measuring12: str, plates: Collection[Plate])
         return dict(zip(plates, listed, strict=True))
 
 
+def measuring_of(storage: Storage) -> str:
+    """`measuring12` of the root."""
+    return str(json.loads(storage.get("run.json"))["digest"])[:12]
+
+
 def read_entries(storage: Storage, plate: Plate, measuring12: str | None = None) -> list[Entry]:
     """All entries of a plate, in order of their wells' names."""
-    measuring12 = measuring12 or json.loads(storage.get("run.json"))["digest"][:12]
-    keys = [found.key for found in storage.entries(_folder(measuring12, plate))]
+    measuring12 = measuring12 or measuring_of(storage)
+    listed = list(storage.entries(_folder(measuring12, plate), checksums=True))
+    known = _summary(storage, measuring12, plate)["entries"] if listed else {}
+
+    def read(found: StoredObject) -> Entry:
+        own = known.get(found.key.rpartition("/")[2])
+        if own is not None and own["md5"] == found.etag:
+            return cast(Entry, own["entry"] | ({"seal": SEAL + own["seal"]} if own["seal"] else {}))
+        return _entry(storage, found.key, storage.get(found.key))
+
     with ThreadPoolExecutor(16) as pool:
-        return [_entry(storage, key, data) for key, data in zip(keys, pool.map(storage.get, keys), strict=True)]
+        return list(pool.map(read, listed))
+
+
+def summarise(storage: Storage, measuring12: str, plate: Plate, entries: Iterable[Entry]) -> None:
+    """Keep the entries of a plate in one object, with what is logged of the attempts at its wells."""
+    about = {
+        "entries": {f"{entry['well']}.{entry['input'][:12]}.json": _summed_up(entry) for entry in entries},
+        "attempts": _attempts(storage, f"log/{plate.key}/", _summary(storage, measuring12, plate)["attempts"]),
+    }
+    storage.put(_summary_key(measuring12, plate), sealed_json(about))
+
+
+def _summed_up(entry: Entry) -> dict[str, Any]:
+    """An entry with the MD5 of its object. Its seal stands apart: a file holds one, its own."""
+    plain = cast(dict[str, Any], entry)
+    return {"md5": md5(encode(entry)), "entry": without_seal(plain), "seal": plain.get("seal", "").removeprefix(SEAL)}
+
+
+def _summary(storage: Storage, measuring12: str, plate: Plate) -> dict[str, dict[str, Any]]:
+    key = _summary_key(measuring12, plate)
+    try:
+        return read_json(storage.get(key), key)
+    except (NotFound, Damaged):  # it spares requests and holds nothing of its own
+        return {"entries": {}, "attempts": {}}
+
+
+def _summary_key(measuring12: str, plate: Plate) -> str:
+    return f"summaries/{measuring12}/{plate.key}.json"
 
 
 def is_finished(storage: Storage, measuring12: str, plate: Plate, well: str) -> bool:
@@ -153,11 +201,19 @@ def write_attempt(storage: Storage, plate: Plate, well: str, attempt: str, recor
     storage.put(f"log/{plate.key}/{well}.{attempt}.json", json.dumps(record, sort_keys=True).encode())
 
 
-def read_attempts(storage: Storage, below: str = "") -> list[dict[str, Any]]:
-    """The attempts at all wells, or at those whose key begins with `below`."""
-    keys = [found.key for found in storage.entries(f"log/{below}")]
+def read_attempts(storage: Storage, measuring12: str, plates: Iterable[Plate], below: str = "") -> list[dict[str, Any]]:
+    """What is logged of the attempts at the wells of these plates, or at those whose key begins with `below`."""
     with ThreadPoolExecutor(16) as pool:
-        return [json.loads(data) for data in pool.map(storage.get, keys)]
+        summaries = pool.map(lambda plate: _summary(storage, measuring12, plate)["attempts"], plates)
+        known = {key: attempt for summary in summaries for key, attempt in summary.items()}
+    return list(_attempts(storage, f"log/{below}", known).values())
+
+
+def _attempts(storage: Storage, prefix: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Key -> what is logged there; an attempt is logged once, so what is known of a key stays."""
+    keys = [found.key for found in storage.entries(prefix)]
+    with ThreadPoolExecutor(16) as pool:
+        return dict(zip(keys, pool.map(lambda key: known.get(key) or json.loads(storage.get(key)), keys), strict=True))
 
 
 def _folder(measuring12: str, plate: Plate) -> str:

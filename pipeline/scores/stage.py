@@ -57,6 +57,11 @@ def units(run: Run, score: str) -> dict[str, Unit]:
     return {unit_key(unit, found): unit for unit in TASKS[score].units(found)}
 
 
+def plates_of(run: Run, score: str, unit: str) -> set[Plate]:
+    """The plates that a unit of a score reads."""
+    return _plates_of(run, _wells(run), units(run, score)[unit])
+
+
 def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
     """Compute one score for one unit of conditions and store its tables; none where no plate has profiles to score.
 

@@ -53,3 +53,52 @@ def test_why_names_every_site_that_failed() -> None:
     assert ledger.why(entry(sites_failed=failed)) == "site 2: gone; site 3: hung"
     assert ledger.why(entry(reason="its worker died")) == "its worker died"
     assert ledger.why(entry()) == ""
+
+
+class Counting:
+    """A store that takes down which objects are read."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage, self.read = storage, list[str]()
+
+    def get(self, key: str) -> bytes:
+        self.read.append(key)
+        return self._storage.get(key)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._storage, name)
+
+
+def attempt(well: str, number: int) -> dict[str, object]:
+    return {"well": well, "seconds": float(number)}
+
+
+def test_entries_of_a_plate_and_its_attempts_are_read_from_its_summary_by_one_request(storage: Storage) -> None:
+    for number, well in enumerate(("A01", "A02", "A03")):
+        ledger.write_entry(storage, RUN, entry(well))
+        ledger.write_attempt(storage, PLATE, well, "x", attempt(well, number))
+    entries = ledger.read_entries(storage, PLATE, RUN)
+    attempts = ledger.read_attempts(storage, RUN, [PLATE])
+    assert [found["well"] for found in entries] == ["A01", "A02", "A03"]
+    ledger.summarise(storage, RUN, PLATE, entries)
+    counting = Counting(storage)
+    assert ledger.read_entries(counting, PLATE, RUN) == entries  # type: ignore[arg-type]
+    assert len(counting.read) == 1
+    assert ledger.read_attempts(counting, RUN, [PLATE]) == attempts  # type: ignore[arg-type]
+    assert len(counting.read) == 2
+
+
+def test_a_summary_that_is_old_changes_nothing_of_what_is_read(storage: Storage) -> None:
+    for well in ("A01", "A02", "A03"):
+        ledger.write_entry(storage, RUN, entry(well))
+        ledger.write_attempt(storage, PLATE, well, "x", attempt(well, 1))
+    ledger.summarise(storage, RUN, PLATE, ledger.read_entries(storage, PLATE, RUN))
+    ledger.remove_entry(storage, RUN, PLATE, "A02")  # opened again,
+    ledger.remove_entry(storage, RUN, PLATE, "A03")
+    ledger.write_entry(storage, RUN, entry("A02", n_cells=8))  # measured again from the same images,
+    ledger.write_entry(storage, RUN, {**entry("A03"), "input": "e" * 64})  # and from others
+    ledger.write_entry(storage, RUN, entry("A04"))
+    ledger.write_attempt(storage, PLATE, "A02", "y", attempt("A02", 2))
+    found = {one["well"]: (one["n_cells"], one["input"][0]) for one in ledger.read_entries(storage, PLATE, RUN)}
+    assert found == {"A01": (7, "f"), "A02": (8, "f"), "A03": (7, "e"), "A04": (7, "f")}
+    assert sum(one["seconds"] for one in ledger.read_attempts(storage, RUN, [PLATE])) == 3 + 2

@@ -17,6 +17,8 @@ def open(config: Config, say: Callable[[str], None]) -> SerialExecutor:
 
 
 class SerialExecutor:
+    workers = 1
+
     def __init__(self, attempts: int = 3) -> None:
         self.attempts = attempts
 
