@@ -172,7 +172,7 @@ def flow(run: Run) -> list[Step]:
         made = scored.setdefault(part.score, [])
         if part.unit:
             ready = [one for batch in part.batches for one in selected.get(batch, [])]
-            ready += [earlier for need in scores.TASKS[part.score].needs for earlier in scored[need][-1:]]
+            ready += [earlier for need in scores.find(part.score).needs for earlier in scored[need][-1:]]
             made += step(part.standing, "score", scores.score_unit, part.score, part.unit, after=ready)
         elif part.score == scores.COMPARISON:
             ready = [own[-1] for own in scored.values() if own]

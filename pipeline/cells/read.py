@@ -22,12 +22,13 @@ from pipeline.errors import NotFound, StoreError
 from pipeline.results.ledger import read_entries
 from pipeline.results.plan import read_wells
 from pipeline.screen import Plate, plate_wells, well_position
+from pipeline.screen.columns import BATCH, COLUMN, PLATE, PREFIX, ROW, SITE, WELL, WELL_KEY
 from pipeline.storage import Location, Storage, open_storage
 
 #: wells of one lazy chunk; all its cells and one block of features are read together
 WELLS_AT_ONCE = 32
 
-_WELL = ["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
+_WELL = WELL_KEY
 
 
 def open_cells(
@@ -136,7 +137,7 @@ def cells_frame(
     lazy = [[run.features.data[:, :, columns], *(run[name].data for name in index)] for run in runs]
     parts = [_flat(run, index, *arrays) for run, arrays in zip(runs, dask.compute(*lazy), strict=True)]
     table = pd.concat([metadata for metadata, _ in parts], ignore_index=True)
-    numbers = ["Metadata_Site", *table.columns[table.columns.str.startswith("Metadata_ObjectNumber")]]
+    numbers = [SITE, *table.columns[table.columns.str.startswith("Metadata_ObjectNumber")]]
     table[numbers] = table[numbers].astype(np.int64 if table[numbers].notna().all(axis=None) else "Int64")
     values = pd.DataFrame(np.concatenate([values for _, values in parts]), columns=ds.name.values[columns])
     return pd.concat([table, values], axis=1)
@@ -150,17 +151,17 @@ def _flat(
     is_row = ~np.isnan(by_row["site"])
     well = np.nonzero(is_row)[0]
     primary = next(name for name in index if name.startswith("object_number_"))
-    metadata = {f"Metadata_{name.capitalize()}": wells[name].values[well] for name in ("batch", "plate", "well")}
-    metadata |= {"Metadata_Site": by_row.pop("site")[is_row], "Metadata_ObjectNumber": by_row[primary][is_row]}
-    metadata |= {f"Metadata_{name.capitalize()}": wells[name].values[well] for name in ("row", "column")}
+    metadata = {f"{PREFIX}{name.capitalize()}": wells[name].values[well] for name in ("batch", "plate", "well")}
+    metadata |= {SITE: by_row.pop("site")[is_row], "Metadata_ObjectNumber": by_row[primary][is_row]}
+    metadata |= {f"{PREFIX}{name.capitalize()}": wells[name].values[well] for name in ("row", "column")}
     for name, values in by_row.items():
         if name == "is_matched":
             metadata["Metadata_IsMatched"] = values[is_row].astype(bool)
         else:
-            metadata[f"Metadata_{name.replace('object_number', 'ObjectNumber')}"] = values[is_row]
+            metadata[f"{PREFIX}{name.replace('object_number', 'ObjectNumber')}"] = values[is_row]
     for sample, coordinate in wells.coords.items():
         if coordinate.dims == ("well",) and sample not in _OURS:
-            metadata[f"Metadata_{str(sample).removeprefix('Metadata_')}"] = coordinate.values[well]
+            metadata[f"{PREFIX}{str(sample).removeprefix('Metadata_')}"] = coordinate.values[well]
     return pd.DataFrame(metadata), features[is_row]
 
 
@@ -225,8 +226,8 @@ def _read_wells_of(storage: Storage, plate: Plate, allow_partial: bool) -> _Plat
     missing = 0
     if is_partial:
         imaged = _planned(storage)
-        imaged = imaged[(imaged["Metadata_Batch"] == plate.batch) & (imaged["Metadata_Plate"] == plate.plate)]
-        waiting = set(imaged.loc[imaged["sites"] > 0, "Metadata_Well"]) - known.keys() if len(imaged) else set()
+        imaged = imaged[(imaged[BATCH] == plate.batch) & (imaged[PLATE] == plate.plate)]
+        waiting = set(imaged.loc[imaged["sites"] > 0, WELL]) - known.keys() if len(imaged) else set()
         wells.loc[wells["well"].isin(waiting), "state"] = "waiting"
         missing = len(waiting)
     wells["is_done"] = wells["state"].isin(["measured", "no_cells"])
@@ -246,8 +247,8 @@ def _with_samples(storage: Storage, wells: pd.DataFrame) -> pd.DataFrame:
     """The wells with what the plan says is in them."""
     planned = _planned(storage)
     names = {}
-    for name in planned.columns.difference([*_WELL, "Metadata_Row", "Metadata_Column", "sites"], sort=False):
-        short = name.removeprefix("Metadata_")
+    for name in planned.columns.difference([*_WELL, ROW, COLUMN, "sites"], sort=False):
+        short = name.removeprefix(PREFIX)
         names[name] = name if short in _TAKEN else short
     keys = wells[["batch", "plate", "well"]].set_axis(_WELL, axis=1)
     found = keys.merge(planned[[*_WELL, *names]].drop_duplicates(_WELL), on=_WELL, how="left")

@@ -17,10 +17,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Screen
 from pipeline.errors import ConfigError
-from pipeline.plan.checks import Finding
 from pipeline.screen import PLATE_FORMATS, Plate, well_name
+from pipeline.screen.columns import BATCH, PLATE, SITE, WELL
+from pipeline.screen.findings import Finding
+from pipeline.screen.model import Screen
 from pipeline.storage import Storage
 from pipeline.tables import TEXT
 
@@ -219,13 +220,13 @@ def site_table(plate: Plate, images: pd.DataFrame, names: Iterable[str]) -> pd.D
     sites = images[place].drop_duplicates().sort_values(place, ignore_index=True)
     table = pd.DataFrame(
         {
-            "Metadata_Batch": plate.batch,
-            "Metadata_Plate": plate.plate,
-            "Metadata_Well": well_names(sites["row"], sites["column"]),
-            "Metadata_Site": sites["site"].astype("int64"),
+            BATCH: plate.batch,
+            PLATE: plate.plate,
+            WELL: well_names(sites["row"], sites["column"]),
+            SITE: sites["site"].astype("int64"),
         },
         index=sites.index,
-    ).astype({"Metadata_Batch": TEXT, "Metadata_Plate": TEXT, "Metadata_Well": TEXT})
+    ).astype({BATCH: TEXT, PLATE: TEXT, WELL: TEXT})
     for name in names:
         one = sites.merge(images.loc[images["image"] == name, [*place, "key", "size", "etag"]], how="left", on=place)
         table[f"Key_{name}"] = one["key"].astype(TEXT)

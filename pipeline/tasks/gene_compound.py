@@ -11,39 +11,55 @@ authors' code compared letter by letter and found nothing shared, so that every 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 
-from pipeline.scores.detection import coin, named
+from pipeline.scores.drawing import boxes
+from pipeline.scores.genes import (
+    genes_of,
+    incidence,
+    is_compound,
+    left_out_table,
+    members_of,
+    query_table,
+    retrieved,
+)
 from pipeline.scores.precision import average_precisions
+from pipeline.scores.retrieval import coin, named
 from pipeline.scores.rules import Rules
+from pipeline.scores.score import BOTH_KINDS, CONTROLS, GENES, Drawing, Score, Tables, Unit
 from pipeline.scores.significance import judge
-from pipeline.scores.sisters import incidence, left_out_table, members_of, query_table, retrieved
-from pipeline.scores.wells import Condition, common_features, genes_of, is_compound, text_of
+from pipeline.scores.wells import common_features
+from pipeline.screen.columns import GENE
+from pipeline.screen.conditions import Condition
+from pipeline.screen.spelling import text_of
+
+#: In what a compound condition and a genetic one may differ: what it was treated with, and for how long.
+FREE = ("modality", "timepoint")
 
 
 def pairings(found: list[Condition]) -> list[tuple[Condition, ...]]:
-    """Every compound condition with every genetic condition of the same cell type and variant."""
+    """Every compound condition with every genetic one that agrees with it in all but FREE (cell type, variant, ...)."""
     return [
         (compound, genetic)
         for compound in found
         for genetic in found
-        if is_compound(compound) and not is_compound(genetic) and compound[1::2] == genetic[1::2]
+        if is_compound(compound) and not is_compound(genetic) and compound.but(*FREE) == genetic.but(*FREE)
     ]
 
 
-def gene_compound(
-    profiles: pd.DataFrame, pairing: tuple[Condition, ...], rules: Rules, detection: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def gene_compound(profiles: pd.DataFrame, unit: Unit, rules: Rules, tables: Mapping[str, pd.DataFrame]) -> Tables:
     """Of one pairing (a compound condition, a genetic condition): `gene_compound`, one row a gene with retrieved
     perturbations of both kinds; `gene_compound_left_out`, one row a gene of the reagents with those of one kind alone,
     whose `n_queries` have no positive.
     """
-    compound_condition, genetic_condition = pairing
-    compounds = retrieved(profiles, compound_condition, rules, detection)
-    reagents = retrieved(profiles, genetic_condition, rules, detection)
+    compound_condition, genetic_condition = unit
+    compounds = retrieved(profiles, compound_condition, rules, tables["detection"])
+    reagents = retrieved(profiles, genetic_condition, rules, tables["detection"])
     genes = sorted(set().union(*genes_of(reagents.meta)))
-    of_screen = set(text_of(profiles, "Metadata_gene")[genetic_condition.rows(profiles)])
+    of_screen = set(text_of(profiles, GENE)[genetic_condition.rows(profiles)])
     listed = {gene: len(rows) for gene, rows in members_of(genes_of(compounds.meta)).items() if gene in of_screen}
     carried = {gene: len(rows) for gene, rows in members_of(genes_of(reagents.meta)).items()}
     left_out = pd.concat(
@@ -87,14 +103,14 @@ def gene_compound(
         negatives,
         absolute=True,
         ties=rules.ties,
-        rng=coin(rules, *pairing),
+        rng=coin(rules, *unit),
     )
     _, classes = judge(query_table(labels, positives, negatives, precision), rules, by=["label"])
     front = {
-        "modality": genetic_condition.modality,
-        "cell_type": compound_condition.cell_type,
-        "compound_timepoint": compound_condition.timepoint,
-        "gene_timepoint": genetic_condition.timepoint,
+        "modality": genetic_condition.get("modality"),
+        **compound_condition.but(*FREE, "variant"),
+        "compound_timepoint": compound_condition.get("timepoint"),
+        "gene_timepoint": genetic_condition.get("timepoint"),
     }
     if compound_condition.variant:
         front["variant"] = compound_condition.variant
@@ -103,3 +119,24 @@ def gene_compound(
 
 def _without(genes: dict[str, int], others: dict[str, int]) -> dict[str, int]:
     return {gene: count for gene, count in genes.items() if gene not in others}
+
+
+def figures(tables: Mapping[str, pd.DataFrame], genes: Sequence[str]) -> dict[str, Drawing]:
+    """As Fig. 4c: mAP of each gene between compounds and reagents, for all combinations of time points."""
+    by = {"modality": "", "compound_timepoint": "compound ", "gene_timepoint": "reagent "}
+    figure = boxes(tables["gene_compound"], by, "Gene-compound matching", "mAP of compounds and reagents")
+    return {"gene_compound": Drawing(figure, ("gene_compound",))}
+
+
+SCORE = Score(
+    question="Do a compound and a reagent of its target look alike? (Fig. 4c)",
+    rows={
+        "gene_compound": "gene",
+        "gene_compound_left_out": "gene that is no class, for want of a perturbation of the other kind",
+    },
+    compute=gene_compound,
+    units=pairings,
+    needs=("detection",),
+    wants=(CONTROLS, GENES, BOTH_KINDS),
+    figures=figures,
+)
