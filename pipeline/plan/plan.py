@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,8 +12,9 @@ import pandas as pd
 
 from pipeline.config import Config, Subset
 from pipeline.errors import ConfigError
-from pipeline.plan import gallery, load_data
 from pipeline.plan.checks import check_files, check_plates, check_sites, check_wells, findings_table, most_serious
+from pipeline.plan.layout import find_layout
+from pipeline.plan.listing import REQUESTS, site_table
 from pipeline.plan.probe import probe
 from pipeline.plan.subset import choose_plates, choose_sites, choose_wells, excluded_wells, name_wells
 from pipeline.screen import Plate, name_fault, plate_size, well_position
@@ -23,9 +24,7 @@ from pipeline.screen.model import Screen
 from pipeline.screen.plates import plate_list, plates_table
 from pipeline.screen.wells import screen_wells
 from pipeline.storage import Storage, open_storage
-
-#: where the sites of a screen come from; both have `find` and `images`
-SOURCES = {"images": gallery, "load_data": load_data}
+from pipeline.tables import TEXT
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,13 @@ def make_plan(
     """
     screen, storage = config.screen, open_storage(config.images)
     needed = _needed_images(screen, needed)
-    source = SOURCES[screen.sources]
-    (table, findings), found = plates_table(screen), source.find(storage, screen)
+    layout = find_layout(screen.sources)
+    (table, findings), found = plates_table(screen), layout.find(storage, screen)
     before = set() if earlier is None else set(earlier[WELL_KEY].itertuples(index=False, name=None))
     planned_before = {Plate(*key[:2]) for key in before} if kept else set()
     if not found and not planned_before:
         raise ConfigError(
-            f"There is no {source.LOOKED_FOR} below {config.images}. Check `images`; `sources` in the screen says "
+            f"There is no {layout.looked_for} below {config.images}. Check `images`; `sources` in the screen says "
             "whether image folders or load_data tables are looked for."
         )
     known = {*found, *planned_before, *plate_list(table)}
@@ -113,20 +112,11 @@ def make_plan(
     else:
         table = _bare_table(table, {*found, *planned_before})
 
-    folders = dict(zip(plate_list(table), table.get(IMAGE_FOLDER, [""] * len(table)), strict=True))
-    with ThreadPoolExecutor(gallery.REQUESTS) as pool:
-        listed = list(
-            pool.map(lambda plate: _list(storage, screen, plate, found[plate], folders[plate]), sorted(found))
-        )
-    for one in listed:
-        findings += one.findings
+    everything = _list_all(config, table, found, planned_before, kept)
+    findings += [finding for one in everything for finding in one.findings]
     if config.illumination not in ("auto", "gallery"):  # published functions are of no use to this run
         findings = [finding for finding in findings if not finding.kind.startswith("illumination_")]
-    listed = [one for one in listed if len(one.sites)]
-    lost = (planned_before & set(plate_list(table))) - {one.plate for one in listed}
-    for one in (kept(plate) for plate in sorted(lost) if kept):
-        listed.append(one)
-        findings += one.findings
+    listed = [one for one in everything if len(one.sites)]
     if not listed:
         reasons = " ".join(finding.what for finding in most_serious(findings)[:3])
         raise ConfigError(f"There is nothing to measure below {config.images}. {reasons}".strip())
@@ -146,16 +136,38 @@ def make_plan(
     wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
 
     findings += about_maps
-    if screen.sources == "load_data":  # which can name anything; a folder holds each file once
+    if layout.can_share:
         findings += check_files(plates, sites, known)
-    sites_of = dict(list(sites.groupby(PLATE_KEY, sort=False)))
-    for key, own in wells.groupby(PLATE_KEY, sort=False):
-        plate = Plate(*map(str, key))
-        findings += check_wells(plate, own, by_mad=config.profiles.normalize == "mad_robustize")
-        findings += check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
+    findings += _check_plates(config, wells, sites, needed)
     plates = plates.drop(columns=IMAGE_FOLDER, errors="ignore")  # image_folder is the one that was taken
     wells = wells.drop(columns="on_map")
     return Plan(sites, wells, plates, findings_table(findings), plate_sites, asked.among(wells))
+
+
+def _list_all(
+    config: Config,
+    table: pd.DataFrame,
+    found: Mapping[Plate, Any],
+    before: set[Plate],
+    kept: Callable[[Plate], PlateImages] | None,
+) -> list[PlateImages]:
+    """Every plate that was found, as listed; those planned `before` that have no images now, as they were `kept`."""
+    storage, screen = open_storage(config.images), config.screen
+    folders = dict(zip(plate_list(table), table.get(IMAGE_FOLDER, [""] * len(table)), strict=True))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        listed = list(
+            pool.map(lambda plate: _list(storage, screen, plate, found[plate], folders[plate]), sorted(found))
+        )
+    lost = (before & set(plate_list(table))) - {one.plate for one in listed if len(one.sites)}
+    return [*listed, *(kept(plate) for plate in sorted(lost) if kept)]
+
+
+def _check_plates(config: Config, wells: pd.DataFrame, sites: pd.DataFrame, needed: Iterable[str]) -> Iterator[Finding]:
+    sites_of = dict(list(sites.groupby(PLATE_KEY, sort=False)))
+    for key, own in wells.groupby(PLATE_KEY, sort=False):
+        plate = Plate(*map(str, key))
+        yield from check_wells(plate, own, by_mad=config.profiles.normalize == "mad_robustize")
+        yield from check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
 
 
 def _needed_images(screen: Screen, inputs: Iterable[str] | None) -> list[str]:
@@ -187,12 +199,12 @@ def _list(storage: Storage, screen: Screen, plate: Plate, place: Any, wanted: st
         for name in plate:
             if name and (fault := name_fault(name)):
                 raise ConfigError(f"{name!r} cannot be the name of a batch or plate: it {fault}.")
-        listed = SOURCES[screen.sources].images(storage, screen, plate, place, wanted)
+        listed = find_layout(screen.sources).images(storage, screen, plate, place, wanted)
     except ConfigError as error:
         what = str(error) if str(error).startswith(f"{plate} ") else f"{plate} cannot be planned: {error}"
         return PlateImages(plate, pd.DataFrame(), {}, [Finding("plate_unusable", *plate, what)])
     folder, images, illumination, findings = listed
-    sites = gallery.site_table(plate, images, screen.image_names.values())
+    sites = site_table(plate, images, screen.image_names.values())
     if sites.empty and not any(finding.kind == "plate_not_imaged" for finding in findings):
         findings = [*findings, Finding("plate_not_imaged", *plate, f"{plate}: there are no images in {folder.prefix}.")]
     about, unreadable = probe(storage, plate, images)
@@ -210,7 +222,7 @@ def _plates(table: pd.DataFrame, listed: list[PlateImages], screen: Screen) -> p
         columns=columns
     )
     about = about.astype(
-        {name: "Int64" if name in ("image_height", "image_width", *sizes) else gallery.TEXT for name in columns}
+        {name: "Int64" if name in ("image_height", "image_width", *sizes) else TEXT for name in columns}
     )
     return table.merge(about, on=PLATE_KEY)
 
@@ -281,7 +293,7 @@ def _with_imaged(on_map: pd.DataFrame, sites: pd.DataFrame, plates: pd.DataFrame
     numbers = [ROW, COLUMN, "sites"]
     both[numbers] = both[numbers].fillna(0).astype("int64")
     texts = [name for name in both.columns if name not in (*numbers, "on_map")]
-    both[texts] = both[texts].astype(gallery.TEXT).fillna("")
+    both[texts] = both[texts].astype(TEXT).fillna("")
     both["on_map"] = both["on_map"].astype(bool)
     order = {plate: place for place, plate in enumerate(plate_list(plates))}
     both["order"] = [order[plate] for plate in plate_list(both)]

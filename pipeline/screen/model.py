@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,11 +44,12 @@ class Screen(Section):
     )
     image_name: str = Field("Orig{channel}", description="How the pipeline file calls the image of a stain.")
     illumination_name: str = Field("Illum{channel}", description="How it calls its illumination function.")
-    sources: Literal["images", "load_data"] = Field(
+    sources: str = Field(
         "images",
-        description="Where the sites come from: `images`: image folders named <plate>__<time>-Measurement<n>; "
-        "`load_data`: workspace/load_data_csv/<batch>/<plate>/load_data.csv, for any other naming, and for "
-        "illumination functions in other places. docs/inputs.md says more.",
+        description="Input layout, where the sites come from: `images`: image folders named "
+        "<plate>__<time>-Measurement<n>; `load_data`: workspace/load_data_csv/<batch>/<plate>/load_data.csv, for any "
+        "other naming, and for illumination functions in other places. docs/inputs.md says more, docs/extending.md how "
+        "to add one.",
     )
     plane: int | None = Field(None, ge=1, description="Plane to measure, where the images have several (p01, p02...).")
     batch: str | None = Field(None, description="Batch of plates whose image folder lies in no batch folder.")
@@ -110,6 +112,14 @@ class Screen(Section):
         if "{channel}" not in pattern:
             raise ValueError("must hold {channel}, in whose place the stain is put, as in Orig{channel}")
         return pattern
+
+    @field_validator("sources")
+    @classmethod
+    def _is_a_layout(cls, sources: str) -> str:
+        there = import_module("pipeline.layouts").names()  # a room above this one
+        if sources not in there:
+            raise ValueError(f"must be an input layout: {', '.join(there)}")
+        return sources
 
     @field_validator("condition")
     @classmethod

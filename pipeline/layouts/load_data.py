@@ -19,7 +19,8 @@ from urllib.parse import unquote
 import pandas as pd
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.plan.gallery import (
+from pipeline.plan.layout import Layout
+from pipeline.plan.listing import (
     REQUESTS,
     Listed,
     PlateFolder,
@@ -34,8 +35,6 @@ from pipeline.screen.findings import Finding
 from pipeline.screen.model import Screen
 from pipeline.storage import Storage
 from pipeline.text_table import read_text_table, some_columns
-
-LOOKED_FOR = "workspace/load_data_csv/<batch>/<plate>/load_data.csv"
 
 ROOT = "workspace/load_data_csv/"
 FILES = ("load_data.csv", "load_data.csv.gz", "load_data.parquet")
@@ -327,3 +326,6 @@ def _ends(path: str) -> list[str]:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     ends = [[*above, *parts[start:]] for start in range(len(parts)) for above in ([], ["images"])]
     return ["/".join([*end, ""]) for end in ends] or [""]
+
+
+LAYOUT = Layout("workspace/load_data_csv/<batch>/<plate>/load_data.csv", find, images, can_share=True)
