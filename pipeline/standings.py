@@ -19,7 +19,8 @@ from pipeline.progress import Progress
 from pipeline.results.overlay import overlay
 from pipeline.results.records import Standing, read_record
 from pipeline.results.run import Run
-from pipeline.scores.stage import in_order, table_key
+from pipeline.scores import in_order
+from pipeline.scores.stage import table_key
 from pipeline.screen.tables import nearest
 from pipeline.start import start
 from pipeline.steps import Step

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.config import Config, Subset
 from pipeline.errors import ConfigError
 from pipeline.plan.checks import check_files, check_plates, check_sites, check_wells, findings_table, most_serious
-from pipeline.plan.layout import find_layout
+from pipeline.plan.layout import Layout, find_layout
 from pipeline.plan.listing import REQUESTS, site_table
 from pipeline.plan.probe import probe
 from pipeline.plan.subset import choose_plates, choose_sites, choose_wells, excluded_wells, name_wells
@@ -85,11 +85,55 @@ def make_plan(
     one too (`plate_unusable`), and is not planned. Raises `ConfigError` where no plate is left, where the screen's own
     tables leave open what is meant, and where an input is no image of the channel map.
     """
-    screen, storage = config.screen, open_storage(config.images)
-    needed = _needed_images(screen, needed)
-    layout = find_layout(screen.sources)
-    (table, findings), found = plates_table(screen), layout.find(storage, screen)
+    needed = _needed_images(config.screen, needed)
+    layout = find_layout(config.screen.sources)
     before = set() if earlier is None else set(earlier[WELL_KEY].itertuples(index=False, name=None))
+    table, listed, findings, known, chosen, excluded = _look(config, layout, before, kept)
+
+    plates = _plates(table, listed, config.screen)
+    on_map, about_maps = screen_wells(config.screen, plates[table.columns])
+    unusable = {Plate(finding.batch, finding.plate) for finding in about_maps if finding.kind == "plate_unusable"}
+    plates = plates[[plate not in unusable for plate in plate_list(plates)]].reset_index(drop=True)
+    sites = pd.concat([one.sites for one in listed if one.plate not in unusable], ignore_index=True)
+    plates["plate_size"] = _plate_sizes(plates, on_map, sites)
+    left_out = _by_well(excluded, pd.concat([on_map[WELL_KEY], sites[WELL_KEY]]))
+    if config.subset.sites:
+        sites = sites[sites[SITE].isin(choose_sites(config.subset.sites, sites[SITE]))]
+    plate_sites = sites.reset_index(drop=True)
+    asked = _Asked.by(config.subset, chosen, pd.concat([on_map[WELL_KEY], sites[WELL_KEY]]), before)
+    on_map, sites = (rows[asked.stays(rows)].reset_index(drop=True) for rows in (on_map, plate_sites))
+    wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
+
+    findings += about_maps
+    if layout.can_share:
+        findings += check_files(plates, sites, known)
+    findings += _check_plates(config, wells, sites, needed)
+    plates = plates.drop(columns=IMAGE_FOLDER, errors="ignore")  # image_folder is the one that was taken
+    wells = wells.drop(columns="on_map")
+    return Plan(sites, wells, plates, findings_table(findings), plate_sites, asked.among(wells))
+
+
+class _Looked(NamedTuple):
+    """The plates that are planned: `table`, their rows of the plates table; `listed`, what there is of each. `known`:
+    all plates there are; `chosen`: those that the subset names, None for all; `excluded`: see `excluded_wells`.
+    """
+
+    table: pd.DataFrame
+    listed: list[PlateImages]
+    findings: list[Finding]
+    known: set[Plate]
+    chosen: set[Plate] | None
+    excluded: dict[Plate, dict[str, str]]
+
+
+def _look(
+    config: Config,
+    layout: Layout,
+    before: set[tuple[str, str, str]],
+    kept: Callable[[Plate], PlateImages] | None,
+) -> _Looked:
+    screen = config.screen
+    (table, findings), found = plates_table(screen), layout.find(open_storage(config.images), screen)
     planned_before = {Plate(*key[:2]) for key in before} if kept else set()
     if not found and not planned_before:
         raise ConfigError(
@@ -120,28 +164,7 @@ def make_plan(
     if not listed:
         reasons = " ".join(finding.what for finding in most_serious(findings)[:3])
         raise ConfigError(f"There is nothing to measure below {config.images}. {reasons}".strip())
-
-    plates = _plates(table, listed, screen)
-    on_map, about_maps = screen_wells(screen, plates[table.columns])
-    unusable = {Plate(finding.batch, finding.plate) for finding in about_maps if finding.kind == "plate_unusable"}
-    plates = plates[[plate not in unusable for plate in plate_list(plates)]].reset_index(drop=True)
-    sites = pd.concat([one.sites for one in listed if one.plate not in unusable], ignore_index=True)
-    plates["plate_size"] = _plate_sizes(plates, on_map, sites)
-    left_out = _by_well(excluded, pd.concat([on_map[WELL_KEY], sites[WELL_KEY]]))
-    if config.subset.sites:
-        sites = sites[sites[SITE].isin(choose_sites(config.subset.sites, sites[SITE]))]
-    plate_sites = sites.reset_index(drop=True)
-    asked = _Asked.by(config.subset, chosen, pd.concat([on_map[WELL_KEY], sites[WELL_KEY]]), before)
-    on_map, sites = (rows[asked.stays(rows)].reset_index(drop=True) for rows in (on_map, plate_sites))
-    wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
-
-    findings += about_maps
-    if layout.can_share:
-        findings += check_files(plates, sites, known)
-    findings += _check_plates(config, wells, sites, needed)
-    plates = plates.drop(columns=IMAGE_FOLDER, errors="ignore")  # image_folder is the one that was taken
-    wells = wells.drop(columns="on_map")
-    return Plan(sites, wells, plates, findings_table(findings), plate_sites, asked.among(wells))
+    return _Looked(table, listed, findings, known, chosen, excluded)
 
 
 def _list_all(

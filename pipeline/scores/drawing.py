@@ -146,7 +146,7 @@ def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
     return table[np.logical_and.reduce([table[name] == value for name, value in values.items()])]
 
 
-def in_order(key: tuple[str, ...]) -> tuple:
+def in_order(key: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
     """Modalities by name, short before long."""
     return tuple((ORDER.get(part, 4), part) if at else (0, part) for at, part in enumerate(key))
 

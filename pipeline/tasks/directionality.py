@@ -64,7 +64,7 @@ class Cosines(NamedTuple):
 
 def by_cell_type(found: list[Condition]) -> list[Unit]:
     """Conditions that agree in all but modality and time point."""
-    groups: dict[tuple, list[Condition]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[Condition]] = {}
     for condition in found:
         groups.setdefault(tuple(condition.but("modality", "timepoint").items()), []).append(condition)
     return [tuple(group) for group in groups.values()]
@@ -101,7 +101,7 @@ class Comparison(NamedTuple):
     """
 
     modalities: tuple[str, str]
-    summaries: list[dict]
+    summaries: list[dict[str, Any]]
     pairs: list[pd.DataFrame]
     null: pd.DataFrame
     pooled: Cosines

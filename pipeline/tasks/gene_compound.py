@@ -76,25 +76,7 @@ def gene_compound(profiles: pd.DataFrame, unit: Unit, rules: Rules, tables: Mapp
     related = shares @ carries.T
     barred = np.zeros_like(related) if rules.published else related
 
-    first_reagent = len(compounds.meta)
-    labels: list[str] = []
-    queries: list[int] = []
-    positives: list[np.ndarray] = []
-    negatives: list[np.ndarray] = []
-    for column, gene in enumerate(genes):
-        hit_by, carried_by = np.flatnonzero(shares[:, column]), np.flatnonzero(carries[:, column])
-        if not len(hit_by):
-            continue
-        for i in hit_by:
-            labels.append(gene)
-            queries.append(int(i))
-            positives.append(first_reagent + carried_by)
-            negatives.append(first_reagent + np.flatnonzero(~barred[i]))
-        for j in carried_by:
-            labels.append(gene)
-            queries.append(int(first_reagent + j))
-            positives.append(hit_by)
-            negatives.append(np.flatnonzero(~barred[:, j]))
+    labels, queries, positives, negatives = _lists(genes, shares, carries, barred)
     names = common_features(compounds, reagents)
     precision = average_precisions(
         np.vstack([compounds.on(names), reagents.on(names)]),
@@ -115,6 +97,36 @@ def gene_compound(profiles: pd.DataFrame, unit: Unit, rules: Rules, tables: Mapp
     if compound_condition.variant:
         front["variant"] = compound_condition.variant
     return {"gene_compound": named(classes, front), "gene_compound_left_out": named(left_out, front)}
+
+
+def _lists(
+    genes: list[str], shares: np.ndarray, carries: np.ndarray, barred: np.ndarray
+) -> tuple[list[str], list[int], list[np.ndarray], list[np.ndarray]]:
+    """Gene, row, positives and negatives of each query, where the reagents' rows come after the compounds'.
+
+    shares: boolean (compounds, genes); carries: (reagents, genes); barred: (compounds, reagents), those that are no
+    negatives of each other.
+    """
+    first_reagent = len(shares)
+    labels: list[str] = []
+    queries: list[int] = []
+    positives: list[np.ndarray] = []
+    negatives: list[np.ndarray] = []
+    for column, gene in enumerate(genes):
+        hit_by, carried_by = np.flatnonzero(shares[:, column]), np.flatnonzero(carries[:, column])
+        if not len(hit_by):
+            continue
+        for i in hit_by:
+            labels.append(gene)
+            queries.append(int(i))
+            positives.append(first_reagent + carried_by)
+            negatives.append(first_reagent + np.flatnonzero(~barred[i]))
+        for j in carried_by:
+            labels.append(gene)
+            queries.append(int(first_reagent + j))
+            positives.append(hit_by)
+            negatives.append(np.flatnonzero(~barred[:, j]))
+    return labels, queries, positives, negatives
 
 
 def _without(genes: dict[str, int], others: dict[str, int]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def t_tests(profiles: pd.DataFrame, unit: Unit, rules: Rules, tables: Mapping[st
     return {"t_tests": table.assign(baseline="0" if rules.published else "expected by chance", mode=rules.mode)}
 
 
-def _against_chance(name: str, classes: pd.DataFrame, rules: Rules) -> list[dict]:
+def _against_chance(name: str, classes: pd.DataFrame, rules: Rules) -> list[dict[str, Any]]:
     rows = []
     for condition, values in by_condition(classes):
         mean = values["mean_average_precision"]
@@ -46,7 +47,7 @@ def _against_chance(name: str, classes: pd.DataFrame, rules: Rules) -> list[dict
     return rows
 
 
-def _between_modalities(classes: pd.DataFrame, rules: Rules) -> list[dict]:
+def _between_modalities(classes: pd.DataFrame, rules: Rules) -> list[dict[str, Any]]:
     rows = []
     for (first, ours), (second, theirs) in product(list(by_condition(classes)), repeat=2):
         alike = [name for name in first if name not in ("modality", "gene_timepoint")]
@@ -63,7 +64,7 @@ def _between_modalities(classes: pd.DataFrame, rules: Rules) -> list[dict]:
     return rows
 
 
-def _tested(test: Callable, *samples: pd.Series | float) -> dict[str, float]:
+def _tested(test: Callable[..., Any], *samples: pd.Series | float) -> dict[str, float]:
     values = [sample for sample in samples if isinstance(sample, pd.Series)]
     # Without spread there is no t: 0 / 0, or a rounding error's worth of it.
     if min(map(len, values)) < 2 or max(map(np.ptp, values)) < NO_SPREAD:

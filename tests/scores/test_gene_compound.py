@@ -135,4 +135,4 @@ def test_there_are_sixteen_pairings_of_cell_types_and_time_points():
     ]
     pairs = pairings(found)
     assert len(pairs) == 16
-    assert all(compound.cell_type == genetic.cell_type for compound, genetic in pairs)
+    assert all(compound.get("cell_type") == genetic.get("cell_type") for compound, genetic in pairs)
