@@ -27,6 +27,7 @@ from pipeline.results.events import Events
 from pipeline.results.records import CURRENT, MISSING, Standing
 from pipeline.results.run import Run
 from pipeline.screen import Plate
+from pipeline.screen.columns import BATCH, PLATE, WELL
 from pipeline.start import start
 from pipeline.steps import Step, run_steps
 from pipeline.storage import patience, patiently
@@ -192,7 +193,7 @@ class Waiting(NamedTuple):
 def open_wells(run: Run, plate: Plate, listed: Mapping[str, ledger.Listed]) -> Waiting:
     """The wells of a plate that have images and no ledger entry, in the plate's order."""
     wells = run.wells
-    own = wells[(wells["Metadata_Batch"] == plate.batch) & (wells["Metadata_Plate"] == plate.plate)]
-    waiting = [well for well in own.loc[own["sites"] > 0, "Metadata_Well"] if well not in listed]
+    own = wells[(wells[BATCH] == plate.batch) & (wells[PLATE] == plate.plate)]
+    waiting = [well for well in own.loc[own["sites"] > 0, WELL] if well not in listed]
     now = [well for well in waiting if run.chosen is None or (*plate, well) in run.chosen]
     return Waiting(now, [well for well in waiting if well not in set(now)])

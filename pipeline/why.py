@@ -25,7 +25,7 @@ def why(run: Run, plate: str, well: str) -> Iterator[str]:
     own = run.wells[(run.wells[BATCH] == where.batch) & (run.wells[PLATE] == where.plate)]
     rows = own[own[WELL] == well]
     if rows.empty:
-        raise ConfigError(f"{where} has no well {well} in the plan.{nearest(well, list(own['Metadata_Well']))}")
+        raise ConfigError(f"{where} has no well {well} in the plan.{nearest(well, list(own[WELL]))}")
     row = rows.iloc[0]
     try:
         planned = read_well_sites(run.storage, where, well)

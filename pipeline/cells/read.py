@@ -161,7 +161,7 @@ def _flat(
             metadata[f"{PREFIX}{name.replace('object_number', 'ObjectNumber')}"] = values[is_row]
     for sample, coordinate in wells.coords.items():
         if coordinate.dims == ("well",) and sample not in _OURS:
-            metadata[f"{PREFIX}{str(sample).removeprefix('Metadata_')}"] = coordinate.values[well]
+            metadata[f"{PREFIX}{str(sample).removeprefix(PREFIX)}"] = coordinate.values[well]
     return pd.DataFrame(metadata), features[is_row]
 
 

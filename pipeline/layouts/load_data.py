@@ -170,9 +170,7 @@ def _places(table: pd.DataFrame, key: str) -> pd.DataFrame:
     )
     if (twice := place.duplicated()).any():
         first = table.loc[twice, [WELL, SITE]].iloc[0]
-        raise ConfigError(
-            f"{key} has {first['Metadata_Well']} site {first['Metadata_Site']} twice, again in line {first.name}."
-        )
+        raise ConfigError(f"{key} has {first[WELL]} site {first[SITE]} twice, again in line {first.name}.")
     return place
 
 
