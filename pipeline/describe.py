@@ -16,6 +16,7 @@ from pipeline.profiles.stage import record_key, selection_key
 from pipeline.results.records import read_record
 from pipeline.results.run import RECORD
 from pipeline.screen import Plate
+from pipeline.screen.columns import PLATE, WELL
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import about_table
 
@@ -68,11 +69,11 @@ def _table(place: Location, data: bytes, url: str) -> dict[str, dict[str, Any]]:
 
 def _shape(data: bytes, url: str) -> dict[str, Any]:
     table = decode(data, url)
-    keys = [name for name in ("Metadata_Plate", "Metadata_Well") if name in table]
+    keys = [name for name in (PLATE, WELL) if name in table]
     about: dict[str, Any] = {"rows": len(table), "features": len(feature_names(table))}
     if len(keys) == 2:
         is_cell = "Metadata_ObjectNumber" in table or table.duplicated(keys).any()
-        about |= {"a row is": "a cell, or a site" if is_cell else "a well", "plates": table["Metadata_Plate"].nunique()}
+        about |= {"a row is": "a cell, or a site" if is_cell else "a well", "plates": table[PLATE].nunique()}
     return about
 
 

@@ -29,6 +29,7 @@ from pipeline.results.events import Events
 from pipeline.results.records import CURRENT, MISSING, Standing
 from pipeline.results.run import Run
 from pipeline.screen import Plate
+from pipeline.screen.columns import BATCH, PLATE, WELL
 from pipeline.start import start
 from pipeline.steps import Step, run_steps
 from pipeline.storage import patience, patiently
@@ -186,7 +187,7 @@ def flow(run: Run) -> list[Step]:
         made = scored.setdefault(part.score, [])
         if part.unit:
             ready = [one for batch in part.batches for one in selected.get(batch, [])]
-            ready += [earlier for need in scores.TASKS[part.score].needs for earlier in scored[need][-1:]]
+            ready += [earlier for need in scores.find(part.score).needs for earlier in scored[need][-1:]]
             made += step(part.standing, "score", scores.score_unit, part.score, part.unit, after=ready)
         elif part.score == scores.COMPARISON:
             ready = [own[-1] for own in scored.values() if own]
@@ -206,7 +207,7 @@ class Waiting(NamedTuple):
 def open_wells(run: Run, plate: Plate, listed: Mapping[str, ledger.Listed]) -> Waiting:
     """The wells of a plate that have images and no ledger entry, in the plate's order."""
     wells = run.wells
-    own = wells[(wells["Metadata_Batch"] == plate.batch) & (wells["Metadata_Plate"] == plate.plate)]
-    waiting = [well for well in own.loc[own["sites"] > 0, "Metadata_Well"] if well not in listed]
+    own = wells[(wells[BATCH] == plate.batch) & (wells[PLATE] == plate.plate)]
+    waiting = [well for well in own.loc[own["sites"] > 0, WELL] if well not in listed]
     now = [well for well in waiting if run.chosen is None or (*plate, well) in run.chosen]
     return Waiting(now, [well for well in waiting if well not in set(now)])

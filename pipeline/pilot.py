@@ -26,15 +26,15 @@ from pipeline.flow import flow
 from pipeline.plan import Plan, findings_table
 from pipeline.progress import Progress
 from pipeline.results import ledger
-from pipeline.results.plan import KEYS, read_sites
+from pipeline.results.plan import read_sites
 from pipeline.results.run import Run
 from pipeline.scores import plates_of
 from pipeline.screen import Plate
+from pipeline.screen.columns import CONTROL_TYPE, NEGCON, PLATE_KEY, WELL, WELL_KEY
 from pipeline.start import rehearse
 from pipeline.steps import Step, run_steps
 from pipeline.storage import Location, Storage, open_storage
 
-WELL = [*KEYS, "Metadata_Well"]
 #: kinds of task that grow with their sites
 BY_SITES = ("measure", "illuminate")
 
@@ -54,9 +54,9 @@ def rehearse_on(run: Run, config: Config, sites: int, samples: Samples, progress
 def _wells(run: Run, sites: int) -> list[dict[Plate, list[str]]]:
     """Of each rehearsal, the wells of each of its plates."""
     imaged = run.wells[run.wells["sites"] > 0]
-    keys = [Plate(*key) for key in imaged[KEYS].drop_duplicates().itertuples(index=False)]
+    keys = [Plate(*key) for key in imaged[PLATE_KEY].drop_duplicates().itertuples(index=False)]
     first, *others = [plate for plate in keys if plate.batch == keys[0].batch][:2]
-    chosen = _spread(imaged[(imaged[KEYS] == [*first]).all(axis=1)], max(2, round(sites / 9) * 4))
+    chosen = _spread(imaged[(imaged[PLATE_KEY] == [*first]).all(axis=1)], max(2, round(sites / 9) * 4))
     fewer = chosen[: max(1, len(chosen) // 2)]
     of_two = [{first: chosen, plate: fewer} for plate in others]
     return [*of_two, {first: chosen}, {first: fewer}]
@@ -64,8 +64,8 @@ def _wells(run: Run, sites: int) -> list[dict[Plate, list[str]]]:
 
 def _spread(wells: pd.DataFrame, number: int) -> list[str]:
     """So many wells of a plate, evenly spaced, every second a negative control where there are some."""
-    is_control = wells.get("Metadata_control_type", pd.Series("", index=wells.index)) == "negcon"
-    controls, others = (list(wells.loc[mask, "Metadata_Well"]) for mask in (is_control, ~is_control))
+    is_control = wells.get(CONTROL_TYPE, pd.Series("", index=wells.index)) == NEGCON
+    controls, others = (list(wells.loc[mask, WELL]) for mask in (is_control, ~is_control))
     if not (controls and others):
         names = controls or others
         return list(dict.fromkeys(names[place * len(names) // number] for place in range(number)))
@@ -79,14 +79,14 @@ def _part(run: Run, wells: dict[Plate, list[str]]) -> Plan:
     takes and what a site takes come apart."""
     asked = pd.DataFrame(
         [(*plate, well, 2 - (place // 2) % 2) for plate, own in wells.items() for place, well in enumerate(own)],
-        columns=[*WELL, "asked"],
+        columns=[*WELL_KEY, "asked"],
     )
     sites = pd.concat([read_sites(run.storage, plate) for plate in wells], ignore_index=True)
-    wanted = sites[WELL].merge(asked, how="left")["asked"].fillna(0)
-    sites = sites[(sites.groupby(WELL).cumcount() < wanted)].reset_index(drop=True)
-    counted = sites.groupby(WELL).size().rename("sites").reset_index()
-    about = run.wells.drop(columns="sites").merge(counted, on=WELL).astype({"sites": run.wells["sites"].dtype})
-    rows = run.plate_table.merge(asked[KEYS].drop_duplicates(), on=KEYS)
+    wanted = sites[WELL_KEY].merge(asked, how="left")["asked"].fillna(0)
+    sites = sites[(sites.groupby(WELL_KEY).cumcount() < wanted)].reset_index(drop=True)
+    counted = sites.groupby(WELL_KEY).size().rename("sites").reset_index()
+    about = run.wells.drop(columns="sites").merge(counted, on=WELL_KEY).astype({"sites": run.wells["sites"].dtype})
+    rows = run.plate_table.merge(asked[PLATE_KEY].drop_duplicates(), on=PLATE_KEY)
     return Plan(sites, about[run.wells.columns], rows, findings_table([]), sites)
 
 
@@ -121,7 +121,7 @@ def _rehearse(config: Config, plan: Plan, measured: Storage | None, samples: Sam
 
 def _borrow(run: Run, measured: Storage) -> None:
     """Take over the wells of a rehearsal that are measured in another."""
-    wells = run.wells[WELL].itertuples(index=False, name=None)
+    wells = run.wells[WELL_KEY].itertuples(index=False, name=None)
     places = {f"{batch}/{plate}/{well}" for batch, plate, well in wells}
     for folder in (f"ledger/{run.measuring12}/", "image_measurements/", "previews/", "log/"):
         for entry in measured.entries(folder):
@@ -158,9 +158,9 @@ class Sizes:
     def __init__(self, run: Run) -> None:
         self._run = run
         imaged = run.wells[run.wells["sites"] > 0]
-        rows = imaged[[*WELL, "sites"]].itertuples(index=False, name=None)
+        rows = imaged[[*WELL_KEY, "sites"]].itertuples(index=False, name=None)
         self._sites = {(Plate(batch, plate), well): int(number) for batch, plate, well, number in rows}
-        self._wells = Counter(Plate(*key) for key in imaged[KEYS].itertuples(index=False, name=None))
+        self._wells = Counter(Plate(*key) for key in imaged[PLATE_KEY].itertuples(index=False, name=None))
         self._bytes: dict[Plate, dict[str, float]] = {}
 
     def kind(self, task: Task) -> str:
@@ -202,7 +202,7 @@ class Sizes:
         if plate not in self._bytes:
             table = read_sites(self._run.storage, plate)
             sizes = table[[name for name in table if str(name).startswith("Size_")]].sum(axis=1)
-            by_well = sizes.groupby(table["Metadata_Well"]).sum()
+            by_well = sizes.groupby(table[WELL]).sum()
             self._bytes[plate] = {str(well): float(number) for well, number in by_well.items()}
         return float(sum(self._bytes[plate].get(well, 0) for well in _wells_of(task)))
 

@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterator
 
 from pipeline.errors import ConfigError, EngineError, ImageError, PipelineError, StoreError
 from pipeline.measure import replaced_wells
-from pipeline.plan.metadata import nearest, plate_list
 from pipeline.results import ledger
 from pipeline.results.plan import read_sites
 from pipeline.results.run import Run
 from pipeline.screen import Plate, well_name, well_position
+from pipeline.screen.columns import WELL
+from pipeline.screen.plates import plate_list
+from pipeline.screen.tables import nearest
 
 
 def _kinds(error: type[PipelineError]) -> list[str]:
@@ -43,7 +45,7 @@ def retry(
     _check_names("plate", plates, named, run)
     here = run.wells[[plate in chosen for plate in plate_list(run.wells)]]
     wells = {_full_name(name) for name in wells}
-    _check_names("well", wells, sorted(set(here["Metadata_Well"])), run)
+    _check_names("well", wells, sorted(set(here[WELL])), run)
     _check_names("kind of failure", kinds, KINDS, run)
     opened: dict[Plate, list[str]] = {}
     for plate in chosen:

@@ -14,13 +14,14 @@ from pipeline.cells.layout import publication_key
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.flow import flow
-from pipeline.plan.metadata import nearest
 from pipeline.profiles.stage import record_key, selection_key
 from pipeline.progress import Progress
 from pipeline.results.overlay import overlay
 from pipeline.results.records import Standing, read_record
 from pipeline.results.run import Run
-from pipeline.scores.stage import in_order, table_key
+from pipeline.scores import in_order
+from pipeline.scores.stage import table_key
+from pipeline.screen.tables import nearest
 from pipeline.start import start
 from pipeline.steps import Step
 

@@ -11,20 +11,22 @@ from typing import Any
 import pandas as pd
 
 from pipeline import cells, illumination, images, measure
-from pipeline.config import Config, Screen
+from pipeline.config import Config
 from pipeline.engines import cppipe, open_engine
 from pipeline.errors import AccessDenied, Away, ConfigError, NotFound, SettingsDiffer, StorageError
-from pipeline.plan import Plan, findings_table, make_plan, screen_plates
-from pipeline.plan.checks import Finding
-from pipeline.plan.metadata import plate_list
-from pipeline.plan.plan import WELL, PlateImages
+from pipeline.plan import Plan, findings_table, make_plan
+from pipeline.plan.plan import PlateImages
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.overlay import overlay
-from pipeline.results.plan import KEYS, read_plates, read_sites, read_wells, write_plan
+from pipeline.results.plan import read_plates, read_sites, read_wells, write_plan
 from pipeline.results.run import RECORD, Run, find_root, make_record, refuse_other, write_record
 from pipeline.scores import in_order
 from pipeline.screen import Plate, plate_wells
+from pipeline.screen.columns import COLUMN, PLATE_KEY, ROW, WELL_KEY
+from pipeline.screen.findings import Finding
+from pipeline.screen.model import Screen
+from pipeline.screen.plates import plate_list, screen_plates
 from pipeline.storage import IMPATIENT, Location, Storage, open_storage, patience
 
 
@@ -173,7 +175,7 @@ def _earlier(storage: Storage) -> pd.DataFrame | None:
 
 def _kept(storage: Storage, plate: Plate) -> PlateImages:
     """What was planned of a plate whose images are gone: they are often moved away once they are measured."""
-    row = read_plates(storage).set_index(KEYS).loc[[plate]].iloc[0].dropna()
+    row = read_plates(storage).set_index(PLATE_KEY).loc[[plate]].iloc[0].dropna()
     return PlateImages(
         plate, read_sites(storage, plate), dict(zip(map(str, row.index), row, strict=True)), [_gone(plate)]
     )
@@ -220,8 +222,8 @@ def _with_unusable_plates(plan: Plan, storage: Storage, screen: Screen, earlier:
 
 def _with_lost_wells(plan: Plan, earlier: pd.DataFrame, listed: Mapping[Plate, Container[str]]) -> Plan:
     """The plan with the wells that were measured and that neither a plate map nor an image names now."""
-    now = set(plan.wells[WELL].itertuples(index=False, name=None))
-    keys = earlier[WELL].itertuples(index=False, name=None)
+    now = set(plan.wells[WELL_KEY].itertuples(index=False, name=None))
+    keys = earlier[WELL_KEY].itertuples(index=False, name=None)
     is_lost = [key not in now and key[2] in listed.get(Plate(*key[:2]), ()) for key in keys]
     if not any(is_lost):
         return plan
@@ -229,9 +231,9 @@ def _with_lost_wells(plan: Plan, earlier: pd.DataFrame, listed: Mapping[Plate, C
     wells = pd.concat([plan.wells, lost], ignore_index=True)
     order = {plate: place for place, plate in enumerate(plan.plate_list)}
     wells["order"] = [order[plate] for plate in plate_list(wells)]
-    wells = wells.sort_values(["order", "Metadata_Row", "Metadata_Column"], ignore_index=True).drop(columns="order")
+    wells = wells.sort_values(["order", ROW, COLUMN], ignore_index=True).drop(columns="order")
     what = "{}/{} {} is on no plate map and has no images now. What was measured of it stays."
-    keys = lost[WELL].itertuples(index=False, name=None)
+    keys = lost[WELL_KEY].itertuples(index=False, name=None)
     found = [Finding("images_gone", batch, plate, what.format(batch, plate, well), well) for batch, plate, well in keys]
     return replace(plan, wells=wells, findings=_more(plan, found))
 
@@ -277,12 +279,12 @@ def _refuse_other_illumination(run: Run, plan: Plan) -> None:
     if run.config.illumination not in ("auto", "gallery"):  # they are of no use to this root
         return
     try:
-        before = read_plates(run.storage).set_index(KEYS)
+        before = read_plates(run.storage).set_index(PLATE_KEY)
     except NotFound:
         return
     functions = [f"ETag_{function}" for function in illumination.wanted(run)]
-    for row in plan.plates[[*KEYS, *functions]].fillna("").to_dict("records"):
-        plate = Plate(row[KEYS[0]], row[KEYS[1]])
+    for row in plan.plates[[*PLATE_KEY, *functions]].fillna("").to_dict("records"):
+        plate = Plate(row[PLATE_KEY[0]], row[PLATE_KEY[1]])
         if plate not in before.index:
             continue
         then = before.loc[[plate]].reindex(columns=functions).fillna("").iloc[0]

@@ -17,6 +17,7 @@ from pipeline import cells
 from pipeline.results import ledger
 from pipeline.results.run import Run
 from pipeline.screen import Plate
+from pipeline.screen.columns import PLATE_KEY, WELL_KEY
 
 #: states of a well, in the order they are shown; "waiting" is a well that nothing is known of yet
 STATES = ("measured", "no_cells", "flagged", "failed", "excluded", "not_imaged", "waiting")
@@ -33,7 +34,7 @@ def well_states(run: Run) -> pd.DataFrame:
         found = zip(run.plates, pool.map(read, run.plates), strict=True)
         known = {(*plate, entry["well"]): entry for plate, entries in found for entry in entries}
     table = run.wells
-    keys = table[["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]].itertuples(index=False, name=None)
+    keys = table[WELL_KEY].itertuples(index=False, name=None)
     columns = zip(keys, table["sites"], table["excluded"], strict=True)
     rows = [_row(known.get(key), sites, str(reason)) for key, sites, reason in columns]
     return pd.concat([table, pd.DataFrame(rows, index=table.index)], axis=1)
@@ -41,7 +42,7 @@ def well_states(run: Run) -> pd.DataFrame:
 
 def by_plate(wells: pd.DataFrame) -> Iterator[tuple[Plate, pd.DataFrame]]:
     """The rows of each plate, plates in the plan's order."""
-    for (batch, plate), own in wells.groupby(["Metadata_Batch", "Metadata_Plate"], sort=False):
+    for (batch, plate), own in wells.groupby(PLATE_KEY, sort=False):
         yield Plate(str(batch), str(plate)), own
 
 

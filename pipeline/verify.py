@@ -25,9 +25,10 @@ from pipeline.flow import flow
 from pipeline.measure import SiteInputs
 from pipeline.progress import Progress
 from pipeline.report.certificate import write_certificate
-from pipeline.results.plan import KEYS, SitePlan, read_sites, read_well_sites
+from pipeline.results.plan import SitePlan, read_sites, read_well_sites
 from pipeline.results.run import Run
 from pipeline.screen import Plate
+from pipeline.screen.columns import SITE, WELL, WELL_KEY
 from pipeline.start import start
 from pipeline.steps import run_steps
 
@@ -85,11 +86,11 @@ def verify(config: Config, sites: int, executor: Callable[[], Executor], progres
 
 def _spread(run: Run, number: int) -> list[SitePlan]:
     """So many sites, evenly spaced over all plates and wells of the run."""
-    imaged = set(run.wells.loc[run.wells["sites"] > 0, [*KEYS, "Metadata_Well"]].itertuples(index=False, name=None))
+    imaged = set(run.wells.loc[run.wells["sites"] > 0, WELL_KEY].itertuples(index=False, name=None))
     keys = [
         (plate, well, site)
         for plate in run.plates
-        for well, site in read_sites(run.storage, plate)[["Metadata_Well", "Metadata_Site"]].itertuples(index=False)
+        for well, site in read_sites(run.storage, plate)[[WELL, SITE]].itertuples(index=False)
         if (*plate, well) in imaged
     ]
     places = sorted(set(np.linspace(0, len(keys) - 1, min(number, len(keys))).round().astype(int)))

@@ -10,21 +10,22 @@ from pipeline.cells.layout import publication_key
 from pipeline.diagnosis import next_move
 from pipeline.errors import ConfigError, NotFound
 from pipeline.measure.well import input_digest
-from pipeline.plan.metadata import nearest
 from pipeline.results import ledger
 from pipeline.results.plan import read_findings, read_well_sites
 from pipeline.results.records import read_record
 from pipeline.results.run import Run
 from pipeline.screen import Plate, well_name, well_position
+from pipeline.screen.columns import BATCH, PLATE, WELL
+from pipeline.screen.tables import nearest
 
 
 def why(run: Run, plate: str, well: str) -> Iterator[str]:
     """Lines about a well. `plate`: its name or batch/plate. Raises `ConfigError` for a plate or well that is not."""
     where, well = _plate(run, plate), _well(well)
-    own = run.wells[(run.wells["Metadata_Batch"] == where.batch) & (run.wells["Metadata_Plate"] == where.plate)]
-    rows = own[own["Metadata_Well"] == well]
+    own = run.wells[(run.wells[BATCH] == where.batch) & (run.wells[PLATE] == where.plate)]
+    rows = own[own[WELL] == well]
     if rows.empty:
-        raise ConfigError(f"{where} has no well {well} in the plan.{nearest(well, list(own['Metadata_Well']))}")
+        raise ConfigError(f"{where} has no well {well} in the plan.{nearest(well, list(own[WELL]))}")
     row = rows.iloc[0]
     try:
         planned = read_well_sites(run.storage, where, well)

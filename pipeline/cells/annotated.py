@@ -19,6 +19,7 @@ import xarray as xr
 
 from pipeline.cells.frame import metadata_of
 from pipeline.errors import Refused
+from pipeline.screen.columns import PREFIX
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,7 +86,7 @@ def make(
 
 def _plain_name(name: str) -> str:
     """Metadata_Batch -> batch, Metadata_ObjectNumber_Cells -> object_number_Cells, Metadata_gene -> gene."""
-    short = name.removeprefix("Metadata_").replace("ObjectNumber", "object_number")
+    short = name.removeprefix(PREFIX).replace("ObjectNumber", "object_number")
     return short.lower() if short in ("Batch", "Plate", "Well", "Site", "Row", "Column", "IsMatched") else short
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from pipeline.cells.read import open_cells
 from pipeline.cells.selection import UnknownLabel
 from pipeline.cells.wells import OURS
+from pipeline.screen.columns import PREFIX, SITE
 from pipeline.storage import Location
 
 
@@ -73,7 +74,7 @@ def metadata_of(ds: xr.Dataset, is_row: np.ndarray, numbers: dict[str, np.ndarra
     numbers = dict(numbers)
     primary = next(name for name in numbers if name.startswith("object_number_"))
     metadata = {f"Metadata_{name.capitalize()}": ds[name].values[well] for name in ("batch", "plate", "well")}
-    metadata |= {"Metadata_Site": numbers.pop("site"), "Metadata_ObjectNumber": numbers[primary]}
+    metadata |= {SITE: numbers.pop("site"), "Metadata_ObjectNumber": numbers[primary]}
     metadata |= {f"Metadata_{name.capitalize()}": ds[name].values[well] for name in ("row", "column")}
     for name, values in numbers.items():
         if name == "is_matched":
@@ -82,9 +83,9 @@ def metadata_of(ds: xr.Dataset, is_row: np.ndarray, numbers: dict[str, np.ndarra
             metadata[f"Metadata_{name.replace('object_number', 'ObjectNumber')}"] = values
     for sample, coordinate in ds.coords.items():
         if coordinate.dims == ("well",) and (sample not in OURS or sample == "results"):
-            metadata[f"Metadata_{str(sample).removeprefix('Metadata_')}"] = coordinate.values[well]
+            metadata[f"Metadata_{str(sample).removeprefix(PREFIX)}"] = coordinate.values[well]
     table = pd.DataFrame(metadata)
-    whole_numbers = ["Metadata_Site", *table.columns[table.columns.str.startswith("Metadata_ObjectNumber")]]
+    whole_numbers = [SITE, *table.columns[table.columns.str.startswith("Metadata_ObjectNumber")]]
     is_known = table[whole_numbers].notna().all(axis=None)
     return table.astype(dict.fromkeys(whole_numbers, np.int64 if is_known else "Int64"))
 

@@ -14,6 +14,7 @@ from pipeline.cells import layout
 from pipeline.cells.plates import choose_plates
 from pipeline.errors import Incomplete, NotFound
 from pipeline.screen import Plate, well_position
+from pipeline.screen.columns import BATCH, PLATE, PREFIX, SITE, WELL
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_arrow, decode_table, encode_table
 
@@ -23,11 +24,11 @@ def encode_image_table(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
     The same rows give the same bytes, whatever their order and that of their keys.
     """
-    rows = sorted(rows, key=lambda row: row["Metadata_Site"])
+    rows = sorted(rows, key=lambda row: row[SITE])
     names = {name for row in rows for name in row}
-    metadata = ["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "Metadata_Site"]
+    metadata = [BATCH, PLATE, WELL, SITE]
     metadata = [name for name in metadata if name in names] + sorted(
-        name for name in names if name.startswith("Metadata_") and name not in metadata
+        name for name in names if name.startswith(PREFIX) and name not in metadata
     )
     columns = {name: pa.array([row.get(name) for row in rows]) for name in metadata}
     for name in sorted(names.difference(metadata)):
@@ -37,7 +38,7 @@ def encode_image_table(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def put_image_measurements(storage: Storage, plate: Plate, well: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write the image measurements of a well: one row a site, with `Metadata_Site`. Written before the ledger entry."""
-    where = {"Metadata_Batch": plate.batch, "Metadata_Plate": plate.plate, "Metadata_Well": well}
+    where = {BATCH: plate.batch, PLATE: plate.plate, WELL: well}
     storage.put(layout.image_table_key(plate, well), encode_image_table([{**where, **row} for row in rows]))
 
 

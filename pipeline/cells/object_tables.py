@@ -21,6 +21,7 @@ from pipeline.cells.schema import Schema
 from pipeline.engines.base import ObjectMeasurements, SiteMeasurements
 from pipeline.errors import NotFound
 from pipeline.screen import Plate, well_position
+from pipeline.screen.columns import BATCH, PLATE, SITE, WELL
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_arrow, encode_table
 
@@ -48,10 +49,10 @@ def encode_objects(plate: Plate, well: str, name: str, sites: Mapping[int, Objec
     """Parquet with plate, well, site and object number as `Metadata_*`, then the features (float64) by name."""
     counts = [len(objects.values) for objects in sites.values()]
     columns: dict[str, Any] = {
-        "Metadata_Batch": pa.array([plate.batch] * sum(counts), pa.string()),
-        "Metadata_Plate": pa.array([plate.plate] * sum(counts), pa.string()),
-        "Metadata_Well": pa.array([well] * sum(counts), pa.string()),
-        "Metadata_Site": pa.array(np.repeat(list(sites), counts), pa.int64()),
+        BATCH: pa.array([plate.batch] * sum(counts), pa.string()),
+        PLATE: pa.array([plate.plate] * sum(counts), pa.string()),
+        WELL: pa.array([well] * sum(counts), pa.string()),
+        SITE: pa.array(np.repeat(list(sites), counts), pa.int64()),
         "Metadata_ObjectNumber": pa.array(np.concatenate([np.arange(1, count + 1) for count in counts]), pa.int64()),
     }
     for feature in sorted({feature for objects in sites.values() for feature in objects.features}):

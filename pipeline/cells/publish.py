@@ -25,6 +25,7 @@ from pipeline.results.ledger import encode as ledger_bytes
 from pipeline.results.plan import read_wells
 from pipeline.results.records import Standing, begin, compare, encode, read_record
 from pipeline.screen import Plate, plate_wells
+from pipeline.screen.columns import BATCH, PLATE, WELL
 from pipeline.storage import Location, Storage, md5, open_storage
 
 _DONE = ("measured", "no_cells")
@@ -63,9 +64,9 @@ def _planned(storage: Storage, plate: Plate) -> tuple[dict[str, str], list[str]]
 
 def _of_plan(wells: pd.DataFrame, plate: Plate) -> tuple[dict[str, str], list[str]]:
     """Of a plate, the wells that are excluded, each with its reason, and those that are to be measured."""
-    own = wells[(wells["Metadata_Batch"] == plate.batch) & (wells["Metadata_Plate"] == plate.plate)]
-    left_out = own.loc[own["excluded"] != "", ["Metadata_Well", "excluded"]].astype(str)
-    imaged = own.loc[own["sites"] > 0, "Metadata_Well"].astype(str)
+    own = wells[(wells[BATCH] == plate.batch) & (wells[PLATE] == plate.plate)]
+    left_out = own.loc[own["excluded"] != "", [WELL, "excluded"]].astype(str)
+    imaged = own.loc[own["sites"] > 0, WELL].astype(str)
     return dict(left_out.itertuples(index=False, name=None)), imaged.tolist()
 
 

@@ -13,9 +13,10 @@ from pipeline.errors import NotFound, StoreError
 from pipeline.results.ledger import read_entries
 from pipeline.results.plan import read_wells
 from pipeline.screen import Plate, plate_wells, well_position
+from pipeline.screen.columns import BATCH, COLUMN, PLATE, PREFIX, ROW, WELL
 from pipeline.storage import Storage
 
-_WELL = ["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
+_WELL = [BATCH, PLATE, WELL]
 #: coordinates on `well` that the store makes itself
 OURS = {"well", "row", "column", "plate", "batch", "cell_count", "unmatched_count", "state", "is_done", "results"}
 #: names that a sample column must not hide
@@ -59,8 +60,8 @@ def read_plate_wells(storage: Storage, plate: Plate, allow_partial: bool) -> Pla
     missing = 0
     if is_partial:
         imaged = _planned(storage)
-        imaged = imaged[(imaged["Metadata_Batch"] == plate.batch) & (imaged["Metadata_Plate"] == plate.plate)]
-        waiting = set(imaged.loc[imaged["sites"] > 0, "Metadata_Well"]) - known.keys() if len(imaged) else set()
+        imaged = imaged[(imaged[BATCH] == plate.batch) & (imaged[PLATE] == plate.plate)]
+        waiting = set(imaged.loc[imaged["sites"] > 0, WELL]) - known.keys() if len(imaged) else set()
         wells.loc[wells["well"].isin(waiting), "state"] = "waiting"
         missing = len(waiting)
     wells["is_done"] = wells["state"].isin(["measured", "no_cells"])
@@ -80,8 +81,8 @@ def with_samples(storage: Storage, wells: pd.DataFrame) -> pd.DataFrame:
     """The wells with what the plan says is in them."""
     planned = _planned(storage)
     names = {}
-    for name in planned.columns.difference([*_WELL, "Metadata_Row", "Metadata_Column", "sites"], sort=False):
-        short = name.removeprefix("Metadata_")
+    for name in planned.columns.difference([*_WELL, ROW, COLUMN, "sites"], sort=False):
+        short = name.removeprefix(PREFIX)
         names[name] = name if short in _TAKEN else short
     keys = wells[["batch", "plate", "well"]].set_axis(_WELL, axis=1)
     found = keys.merge(planned[[*_WELL, *names]].drop_duplicates(_WELL), on=_WELL, how="left")

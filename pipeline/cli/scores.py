@@ -8,12 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.shared import Endpoint, ProfileName, app, listed, location_of, note
+from pipeline.tasks import names
 
-#: for the help of `scores`, which is not to import them; a test holds them against the tables of tasks and steps
-SCORES = (
-    "Of: detection, positions, variance, sisters, gene_compound, directionality, pairs, t_tests, counts, "
-    "polypharmacology, umap."
-)
+SCORES = f"Of: {', '.join(names())}."
+#: for the help of `scores`, which is not to import them; a test holds them against the table of steps
 STEPS = "Of: clip, centre_positions, sphere."
 
 
@@ -88,8 +86,8 @@ def paper_check(
     be computed disagrees.
     """
     from pipeline.config import load_screen
-    from pipeline.scores.paper_check import as_text, verdict
-    from pipeline.scores.paper_check import paper_check as compare_with_paper
+    from pipeline.paper.paper_check import as_text, verdict
+    from pipeline.paper.paper_check import paper_check as compare_with_paper
 
     table = compare_with_paper(location_of(profiles, profile, endpoint), load_screen(screen), seed=seed)
     note(as_text(table))
@@ -103,7 +101,7 @@ def splits(
 ) -> None:
     """Write the paper's recommended train, validation and test splits, one CSV each."""
     from pipeline.config import load_screen
-    from pipeline.scores.splits import write_splits
+    from pipeline.paper.splits import write_splits
 
     for path in write_splits(load_screen(screen), out):
         note(f"{path}: {sum(1 for _ in path.open()) - 1:,} rows")
@@ -122,9 +120,9 @@ def check_split(
     anything.
     """
     from pipeline.config import load_screen
-    from pipeline.scores.annotations import well_annotations
+    from pipeline.paper.splits import as_text, check_split_file
     from pipeline.scores.load import load_profiles
-    from pipeline.scores.splits import as_text, check_split_file
+    from pipeline.screen.variants import well_annotations
 
     if profiles is None:
         wells = well_annotations(load_screen(screen))

@@ -3,14 +3,13 @@
 from pipeline.config.files import SCREENS, load_config, load_screen
 from pipeline.config.model import (
     Config,
-    PerturbationTable,
     ScoresConfig,
-    Screen,
     SelectConfig,
     Subset,
     differences,
     digest,
 )
+from pipeline.screen.model import PerturbationTable, Screen
 
 __all__ = [
     "SCREENS",

@@ -12,8 +12,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config.model import Config, PerturbationTable, Screen
+from pipeline.config.model import Config
 from pipeline.errors import ConfigError
+from pipeline.screen.model import PerturbationTable, Screen
 from pipeline.storage import Location
 
 SCREENS = Path(__file__).parents[1] / "screens"

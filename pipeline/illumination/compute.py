@@ -29,6 +29,7 @@ from pipeline.results.plan import planned_files, read_sites
 from pipeline.results.records import encode, read_record
 from pipeline.results.run import Run, open_run, put_if_other
 from pipeline.screen import Plate
+from pipeline.screen.columns import SITE, WELL
 from pipeline.storage import Location, md5, open_storage
 
 #: wells of one task: minutes of work, and 32 partial sums of some MB for a plate of 384
@@ -43,7 +44,7 @@ def groups(run: Run, plate: Plate) -> list[list[str]]:
         image_kind(run, plate)
     except ImageError:  # there is nothing to add; each well will say so
         return []
-    wells = list(dict.fromkeys(read_sites(run.storage, plate)["Metadata_Well"]))
+    wells = list(dict.fromkeys(read_sites(run.storage, plate)[WELL]))
     return [wells[start : start + WELLS_PER_TASK] for start in range(0, len(wells), WELLS_PER_TASK)]
 
 
@@ -65,7 +66,7 @@ def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[
     sums: dict[str, PartialSum] = {}
     left_out: list[dict[str, Any]] = []
 
-    table = table[table["Metadata_Well"].isin(wells)].sort_values(["Metadata_Well", "Metadata_Site"])
+    table = table[table[WELL].isin(wells)].sort_values([WELL, SITE])
     sites = [(site, planned_files(site, names)) for site in table.to_dict("records")]
     for (site, files), answer in prefetch(sites, lambda item: read_images(source, item[1], *kind)):
         assert not isinstance(answer, ImageError)  # it reports them instead
@@ -80,7 +81,7 @@ def sum_wells(results: Location, batch: str, plate: str, part: str, wells: list[
             except ImageError as error:
                 reason = f"{describe(method.images[0], files[method.images[0]])} {error.message}"
             if reason:
-                at = {"well": site["Metadata_Well"], "site": int(site["Metadata_Site"])}
+                at = {"well": site[WELL], "site": int(site[SITE])}
                 left_out.append({"function": function, **at, "reason": reason})
 
     arrays: dict[str, Any] = {"wells": np.array(sorted(wells)), "left_out": np.array(json.dumps(left_out))}
@@ -115,7 +116,7 @@ def finish_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
             for function in how:
                 if f"total_{function}" in part:  # else no image of these wells could be used
                     _add(sums, function, PartialSum(part[f"total_{function}"], int(part[f"count_{function}"])))
-    _check_wells(where, wells, set(table["Metadata_Well"]))
+    _check_wells(where, wells, set(table[WELL]))
 
     made = {}
     for function, partial in sums.items():
@@ -165,5 +166,5 @@ def _check_wells(plate: Plate, found: list[str], planned: set[str]) -> None:
 def _parts(run: Run, plate: Plate, sites: pd.DataFrame) -> str:
     """Where the sums over these images by this method lie: images that come later have a place of their own."""
     keys = [name for name in sites if str(name).startswith(("Key_", "ETag_"))]
-    images = sites[["Metadata_Well", "Metadata_Site", *keys]].astype(str).to_numpy().tolist()
+    images = sites[[WELL, SITE, *keys]].astype(str).to_numpy().tolist()
     return f"illumination/{plate.key}/parts/{digest([images, run.illumination_cppipe or REVISION])[:12]}/"

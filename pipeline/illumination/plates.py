@@ -20,6 +20,7 @@ from pipeline.results.plan import ImageFile, planned_files
 from pipeline.results.records import read_record
 from pipeline.results.run import Run
 from pipeline.screen import Plate
+from pipeline.screen.columns import BATCH, PLATE
 from pipeline.storage import Location, open_storage
 
 Source = Literal["gallery", "compute", "none"]
@@ -202,7 +203,7 @@ def image_kind(run: Run, plate: Plate) -> ImageKind:
 def _row(run: Run, plate: Plate) -> dict[Hashable, Any]:
     """The plate's row of the plates table."""
     table = run.plate_table
-    rows = table[(table["Metadata_Batch"] == plate.batch) & (table["Metadata_Plate"] == plate.plate)]
+    rows = table[(table[BATCH] == plate.batch) & (table[PLATE] == plate.plate)]
     if rows.empty:
         raise ConfigError(f"Plate {plate} is not in the plan of {run.storage.location}")
     return rows.to_dict("records")[0]

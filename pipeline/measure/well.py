@@ -39,6 +39,7 @@ from pipeline.results.plan import SitePlan, read_well_sites, site_plans
 from pipeline.results.records import begin
 from pipeline.results.run import Run, open_run
 from pipeline.screen import Plate
+from pipeline.screen.columns import BATCH, PLATE, SITE, WELL
 from pipeline.storage import Location
 
 
@@ -94,8 +95,8 @@ def input_digest(run: Run, planned: list[SitePlan]) -> str:
 
 def replaced_wells(run: Run, sites: pd.DataFrame, plate: Plate, listed: Mapping[str, ledger.Listed]) -> Iterator[str]:
     """The measured wells of a plate whose images are other files now. `sites`: see `Plan.plate_sites`."""
-    own = sites[(sites["Metadata_Batch"] == plate.batch) & (sites["Metadata_Plate"] == plate.plate)]
-    for well, rows in own.groupby("Metadata_Well", sort=False):
+    own = sites[(sites[BATCH] == plate.batch) & (sites[PLATE] == plate.plate)]
+    for well, rows in own.groupby(WELL, sort=False):
         if str(well) in listed:
             planned = site_plans(plate, str(well), rows.to_dict("records"))
             if input_digest(run, planned)[:12] != listed[str(well)].input12:
@@ -119,7 +120,7 @@ def _measure(run: Run, engine: Engine, plate: Plate, well: str) -> ledger.Entry:
             continue
         joined, measurements = result
         measured.append(joined)
-        image_rows.append({"Metadata_Site": site, **measurements.image})
+        image_rows.append({SITE: site, **measurements.image})
         others[site] = cells.other_objects(measurements, schema)
 
     if measured:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import pandas as pd
 
 from pipeline.screen import Plate
+from pipeline.screen.columns import BATCH, PLATE, PLATE_KEY, SITE, WELL
+from pipeline.screen.findings import Finding
+from pipeline.screen.spelling import is_negcon
 
 #: kinds of findings -> what to call them in a listing; the most serious first
 KINDS = {
@@ -46,18 +48,6 @@ KINDS = {
 FEWEST_CONTROLS = 4
 #: Wells below which a plate is a first look, of which that is not worth a word before the run; a single control is.
 FIRST_LOOK = 8
-
-
-class Finding(NamedTuple):
-    """`what` is a sentence that stands alone; the rest says where, as far as it is about one place."""
-
-    kind: str
-    batch: str
-    plate: str
-    what: str
-    well: str = ""
-    site: int | None = None
-    file: str = ""
 
 
 def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
@@ -105,10 +95,10 @@ def check_files(plates: pd.DataFrame, sites: pd.DataFrame, known: Iterable[Plate
     keys = pd.concat([sites[name] for name in of_images]).dropna()
     shared = set(keys[keys.duplicated()])
     images = sites[sites[of_images].isin(shared).any(axis=1)]
-    images = _keys(images, ["Metadata_Batch", "Metadata_Plate", "Metadata_Well", "Metadata_Site"])
+    images = _keys(images, [BATCH, PLATE, WELL, SITE])
     yield from _shared_images(images[images["key"].isin(shared)])
-    functions = _keys(plates, ["Metadata_Batch", "Metadata_Plate"])
-    for (batch, plate, key), own in functions.groupby(["Metadata_Batch", "Metadata_Plate", "key"], sort=False):
+    functions = _keys(plates, PLATE_KEY)
+    for (batch, plate, key), own in functions.groupby([BATCH, PLATE, "key"], sort=False):
         if len(own) > 1:
             what = f"{batch}/{plate}: {key} is named as {' and '.join(own['name'])}."
             yield Finding("same_file", str(batch), str(plate), what, file=str(key))
@@ -141,7 +131,7 @@ def _shared_images(images: pd.DataFrame) -> Iterator[Finding]:
     ways: dict[tuple[Plate, str], list[str]] = {}
     for key, own in images.groupby("key", sort=False):
         plates, example = list(dict.fromkeys(_plates(own))), str(key)
-        wells = list(dict.fromkeys(zip(own["Metadata_Well"], own["Metadata_Site"], strict=True)))
+        wells = list(dict.fromkeys(zip(own[WELL], own[SITE], strict=True)))
         if len(plates) > 1:
             way = f"by {_several(plates)}"
         elif len(wells) > 1:
@@ -158,7 +148,7 @@ def _shared_images(images: pd.DataFrame) -> Iterator[Finding]:
 
 def _plates(table: pd.DataFrame) -> list[Plate]:
     """The plate of each row."""
-    return [Plate(*row) for row in table[["Metadata_Batch", "Metadata_Plate"]].itertuples(index=False)]
+    return [Plate(*row) for row in table[PLATE_KEY].itertuples(index=False)]
 
 
 def _several(plates: list[Plate], most: int = 3) -> str:
@@ -177,18 +167,18 @@ def check_wells(plate: Plate, wells: pd.DataFrame, *, by_mad: bool = False) -> I
 
     `by_mad`: profiles are normalised by the MAD of the controls, for which a few are too few.
     """
-    for well, reason in wells.loc[wells["excluded"] != "", ["Metadata_Well", "excluded"]].itertuples(index=False):
+    for well, reason in wells.loc[wells["excluded"] != "", [WELL, "excluded"]].itertuples(index=False):
         yield Finding("well_excluded", *plate, f"{plate} {well} is not to be measured: {reason}", well)
     wells = wells[wells["excluded"] == ""]
     on_map = wells["on_map"]
     if not on_map.any():
         return  # the plate has no map
-    for well in wells.loc[on_map & (wells["sites"] == 0), "Metadata_Well"]:
+    for well in wells.loc[on_map & (wells["sites"] == 0), WELL]:
         yield Finding("well_not_imaged", *plate, f"{plate} {well} is on the plate map and has no images.", well)
-    for well in wells.loc[~on_map, "Metadata_Well"]:
+    for well in wells.loc[~on_map, WELL]:
         what = f"{plate} {well} has images and is not on the plate map: nobody knows what is in it."
         yield Finding("well_not_on_map", *plate, what, well)
-    controls = int((wells.loc[on_map, "Metadata_control_type"] == "negcon").sum())
+    controls = int(is_negcon(wells[on_map]).sum())
     if by_mad and (controls == 1 or (0 < controls < FEWEST_CONTROLS and len(wells) >= FIRST_LOOK)):
         yield Finding("few_negative_controls", *plate, f"{plate} has {few_controls(controls)}.")
     if not controls:
@@ -217,8 +207,8 @@ def check_sites(plate: Plate, sites: pd.DataFrame, needed: Iterable[str]) -> Ite
     """
     if sites.empty:
         return
-    usual = set(sites["Metadata_Site"])
-    for well, have in sites.groupby("Metadata_Well", sort=False)["Metadata_Site"]:
+    usual = set(sites[SITE])
+    for well, have in sites.groupby(WELL, sort=False)[SITE]:
         if lacking := sorted(usual - set(have)):
             what = f"{plate} {well} lacks {_sites(lacking)}, which other wells of the plate have."
             yield Finding("site_missing", *plate, what, str(well), lacking[0] if len(lacking) == 1 else None)
@@ -241,9 +231,7 @@ def check_sites(plate: Plate, sites: pd.DataFrame, needed: Iterable[str]) -> Ite
         )
 
     for name in needed:
-        for row in sites.loc[sites[f"Size_{name}"] == 0, ["Metadata_Well", "Metadata_Site", f"Key_{name}"]].itertuples(
-            index=False
-        ):
+        for row in sites.loc[sites[f"Size_{name}"] == 0, [WELL, SITE, f"Key_{name}"]].itertuples(index=False):
             well, site, key = row
             what = f"{plate} {well} site {site}: the file of {name} has no content."
             yield Finding("empty_file", *plate, what, str(well), int(str(site)), str(key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,29 +10,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline.config import Config, Screen, Subset
+from pipeline.config import Config, Subset
 from pipeline.errors import ConfigError
-from pipeline.plan import gallery, load_data
-from pipeline.plan.checks import (
-    Finding,
-    check_files,
-    check_plates,
-    check_sites,
-    check_wells,
-    findings_table,
-    most_serious,
-)
-from pipeline.plan.metadata import plate_list, plates_table, screen_wells
+from pipeline.plan.checks import check_files, check_plates, check_sites, check_wells, findings_table, most_serious
+from pipeline.plan.layout import Layout, find_layout
+from pipeline.plan.listing import REQUESTS, site_table
 from pipeline.plan.probe import probe
 from pipeline.plan.subset import choose_plates, choose_sites, choose_wells, excluded_wells, name_wells
 from pipeline.screen import Plate, name_fault, plate_size, well_position
+from pipeline.screen.columns import BATCH, COLUMN, IMAGE_FOLDER, PLATE, PLATE_KEY, ROW, SITE, WELL, WELL_KEY
+from pipeline.screen.findings import Finding
+from pipeline.screen.model import Screen
+from pipeline.screen.plates import plate_list, plates_table
+from pipeline.screen.wells import screen_wells
 from pipeline.storage import Storage, open_storage
-
-KEYS = ["Metadata_Batch", "Metadata_Plate"]
-WELL = [*KEYS, "Metadata_Well"]
-
-#: where the sites of a screen come from; both have `find` and `images`
-SOURCES = {"images": gallery, "load_data": load_data}
+from pipeline.tables import TEXT
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Plan:
 
     def plate_wells(self, plate: Plate) -> list[str]:
         """All wells of a plate, imaged or not, row by row."""
-        return list(of_plate(self.wells, plate)["Metadata_Well"])
+        return list(of_plate(self.wells, plate)[WELL])
 
 
 class PlateImages(NamedTuple):
@@ -93,15 +85,59 @@ def make_plan(
     one too (`plate_unusable`), and is not planned. Raises `ConfigError` where no plate is left, where the screen's own
     tables leave open what is meant, and where an input is no image of the channel map.
     """
-    screen, storage = config.screen, open_storage(config.images)
-    needed = _needed_images(screen, needed)
-    source = SOURCES[screen.sources]
-    (table, findings), found = plates_table(screen), source.find(storage, screen)
-    before = set() if earlier is None else set(earlier[WELL].itertuples(index=False, name=None))
+    needed = _needed_images(config.screen, needed)
+    layout = find_layout(config.screen.sources)
+    before = set() if earlier is None else set(earlier[WELL_KEY].itertuples(index=False, name=None))
+    table, listed, findings, known, chosen, excluded = _look(config, layout, before, kept)
+
+    plates = _plates(table, listed, config.screen)
+    on_map, about_maps = screen_wells(config.screen, plates[table.columns])
+    unusable = {Plate(finding.batch, finding.plate) for finding in about_maps if finding.kind == "plate_unusable"}
+    plates = plates[[plate not in unusable for plate in plate_list(plates)]].reset_index(drop=True)
+    sites = pd.concat([one.sites for one in listed if one.plate not in unusable], ignore_index=True)
+    plates["plate_size"] = _plate_sizes(plates, on_map, sites)
+    left_out = _by_well(excluded, pd.concat([on_map[WELL_KEY], sites[WELL_KEY]]))
+    if config.subset.sites:
+        sites = sites[sites[SITE].isin(choose_sites(config.subset.sites, sites[SITE]))]
+    plate_sites = sites.reset_index(drop=True)
+    asked = _Asked.by(config.subset, chosen, pd.concat([on_map[WELL_KEY], sites[WELL_KEY]]), before)
+    on_map, sites = (rows[asked.stays(rows)].reset_index(drop=True) for rows in (on_map, plate_sites))
+    wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
+
+    findings += about_maps
+    if layout.can_share:
+        findings += check_files(plates, sites, known)
+    findings += _check_plates(config, wells, sites, needed)
+    plates = plates.drop(columns=IMAGE_FOLDER, errors="ignore")  # image_folder is the one that was taken
+    wells = wells.drop(columns="on_map")
+    return Plan(sites, wells, plates, findings_table(findings), plate_sites, asked.among(wells))
+
+
+class _Looked(NamedTuple):
+    """The plates that are planned: `table`, their rows of the plates table; `listed`, what there is of each. `known`:
+    all plates there are; `chosen`: those that the subset names, None for all; `excluded`: see `excluded_wells`.
+    """
+
+    table: pd.DataFrame
+    listed: list[PlateImages]
+    findings: list[Finding]
+    known: set[Plate]
+    chosen: set[Plate] | None
+    excluded: dict[Plate, dict[str, str]]
+
+
+def _look(
+    config: Config,
+    layout: Layout,
+    before: set[tuple[str, str, str]],
+    kept: Callable[[Plate], PlateImages] | None,
+) -> _Looked:
+    screen = config.screen
+    (table, findings), found = plates_table(screen), layout.find(open_storage(config.images), screen)
     planned_before = {Plate(*key[:2]) for key in before} if kept else set()
     if not found and not planned_before:
         raise ConfigError(
-            f"There is no {source.LOOKED_FOR} below {config.images}. Check `images`; `sources` in the screen says "
+            f"There is no {layout.looked_for} below {config.images}. Check `images`; `sources` in the screen says "
             "whether image folders or load_data tables are looked for."
         )
     known = {*found, *planned_before, *plate_list(table)}
@@ -120,49 +156,41 @@ def make_plan(
     else:
         table = _bare_table(table, {*found, *planned_before})
 
-    folders = dict(zip(plate_list(table), table.get("Metadata_image_folder", [""] * len(table)), strict=True))
-    with ThreadPoolExecutor(gallery.REQUESTS) as pool:
-        listed = list(
-            pool.map(lambda plate: _list(storage, screen, plate, found[plate], folders[plate]), sorted(found))
-        )
-    for one in listed:
-        findings += one.findings
+    everything = _list_all(config, table, found, planned_before, kept)
+    findings += [finding for one in everything for finding in one.findings]
     if config.illumination not in ("auto", "gallery"):  # published functions are of no use to this run
         findings = [finding for finding in findings if not finding.kind.startswith("illumination_")]
-    listed = [one for one in listed if len(one.sites)]
-    lost = (planned_before & set(plate_list(table))) - {one.plate for one in listed}
-    for one in (kept(plate) for plate in sorted(lost) if kept):
-        listed.append(one)
-        findings += one.findings
+    listed = [one for one in everything if len(one.sites)]
     if not listed:
         reasons = " ".join(finding.what for finding in most_serious(findings)[:3])
         raise ConfigError(f"There is nothing to measure below {config.images}. {reasons}".strip())
+    return _Looked(table, listed, findings, known, chosen, excluded)
 
-    plates = _plates(table, listed, screen)
-    on_map, about_maps = screen_wells(screen, plates[table.columns])
-    unusable = {Plate(finding.batch, finding.plate) for finding in about_maps if finding.kind == "plate_unusable"}
-    plates = plates[[plate not in unusable for plate in plate_list(plates)]].reset_index(drop=True)
-    sites = pd.concat([one.sites for one in listed if one.plate not in unusable], ignore_index=True)
-    plates["plate_size"] = _plate_sizes(plates, on_map, sites)
-    left_out = _by_well(excluded, pd.concat([on_map[WELL], sites[WELL]]))
-    if config.subset.sites:
-        sites = sites[sites["Metadata_Site"].isin(choose_sites(config.subset.sites, sites["Metadata_Site"]))]
-    plate_sites = sites.reset_index(drop=True)
-    asked = _Asked.by(config.subset, chosen, pd.concat([on_map[WELL], sites[WELL]]), before)
-    on_map, sites = (rows[asked.stays(rows)].reset_index(drop=True) for rows in (on_map, plate_sites))
-    wells, sites = _without(left_out, _with_imaged(on_map, sites, plates[table.columns]), sites)
 
-    findings += about_maps
-    if screen.sources == "load_data":  # which can name anything; a folder holds each file once
-        findings += check_files(plates, sites, known)
-    sites_of = dict(list(sites.groupby(KEYS, sort=False)))
-    for key, own in wells.groupby(KEYS, sort=False):
+def _list_all(
+    config: Config,
+    table: pd.DataFrame,
+    found: Mapping[Plate, Any],
+    before: set[Plate],
+    kept: Callable[[Plate], PlateImages] | None,
+) -> list[PlateImages]:
+    """Every plate that was found, as listed; those planned `before` that have no images now, as they were `kept`."""
+    storage, screen = open_storage(config.images), config.screen
+    folders = dict(zip(plate_list(table), table.get(IMAGE_FOLDER, [""] * len(table)), strict=True))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        listed = list(
+            pool.map(lambda plate: _list(storage, screen, plate, found[plate], folders[plate]), sorted(found))
+        )
+    lost = (before & set(plate_list(table))) - {one.plate for one in listed if len(one.sites)}
+    return [*listed, *(kept(plate) for plate in sorted(lost) if kept)]
+
+
+def _check_plates(config: Config, wells: pd.DataFrame, sites: pd.DataFrame, needed: Iterable[str]) -> Iterator[Finding]:
+    sites_of = dict(list(sites.groupby(PLATE_KEY, sort=False)))
+    for key, own in wells.groupby(PLATE_KEY, sort=False):
         plate = Plate(*map(str, key))
-        findings += check_wells(plate, own, by_mad=config.profiles.normalize == "mad_robustize")
-        findings += check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
-    plates = plates.drop(columns="Metadata_image_folder", errors="ignore")  # image_folder is the one that was taken
-    wells = wells.drop(columns="on_map")
-    return Plan(sites, wells, plates, findings_table(findings), plate_sites, asked.among(wells))
+        yield from check_wells(plate, own, by_mad=config.profiles.normalize == "mad_robustize")
+        yield from check_sites(plate, sites_of.get(key, sites.iloc[:0]), needed)
 
 
 def _needed_images(screen: Screen, inputs: Iterable[str] | None) -> list[str]:
@@ -178,12 +206,12 @@ def _needed_images(screen: Screen, inputs: Iterable[str] | None) -> list[str]:
 
 
 def of_plate(table: pd.DataFrame, plate: Plate) -> pd.DataFrame:
-    return table[(table["Metadata_Batch"] == plate.batch) & (table["Metadata_Plate"] == plate.plate)]
+    return table[(table[BATCH] == plate.batch) & (table[PLATE] == plate.plate)]
 
 
 def _bare_table(table: pd.DataFrame, found: Iterable[Plate]) -> pd.DataFrame:
     """Where a screen has no plates table, the plates are those there are images of, and nothing else is known."""
-    return pd.DataFrame(sorted(found), columns=KEYS).reindex(columns=table.columns, fill_value="")
+    return pd.DataFrame(sorted(found), columns=PLATE_KEY).reindex(columns=table.columns, fill_value="")
 
 
 def _list(storage: Storage, screen: Screen, plate: Plate, place: Any, wanted: str) -> PlateImages:
@@ -194,12 +222,12 @@ def _list(storage: Storage, screen: Screen, plate: Plate, place: Any, wanted: st
         for name in plate:
             if name and (fault := name_fault(name)):
                 raise ConfigError(f"{name!r} cannot be the name of a batch or plate: it {fault}.")
-        listed = SOURCES[screen.sources].images(storage, screen, plate, place, wanted)
+        listed = find_layout(screen.sources).images(storage, screen, plate, place, wanted)
     except ConfigError as error:
         what = str(error) if str(error).startswith(f"{plate} ") else f"{plate} cannot be planned: {error}"
         return PlateImages(plate, pd.DataFrame(), {}, [Finding("plate_unusable", *plate, what)])
     folder, images, illumination, findings = listed
-    sites = gallery.site_table(plate, images, screen.image_names.values())
+    sites = site_table(plate, images, screen.image_names.values())
     if sites.empty and not any(finding.kind == "plate_not_imaged" for finding in findings):
         findings = [*findings, Finding("plate_not_imaged", *plate, f"{plate}: there are no images in {folder.prefix}.")]
     about, unreadable = probe(storage, plate, images)
@@ -212,19 +240,19 @@ def _plates(table: pd.DataFrame, listed: list[PlateImages], screen: Screen) -> p
     names = [f"{part}_{name}" for name in screen.illumination_names.values() for part in ("Key", "Size", "ETag")]
     sizes = [f"Size_{name}" for name in screen.illumination_names.values()]
     dtypes = [f"Dtype_{name}" for name in screen.image_names.values()]
-    columns = [*KEYS, "image_folder", "image_height", "image_width", "image_dtype", *dtypes, *names]
-    about = pd.DataFrame([dict(zip(KEYS, one.plate, strict=True)) | one.about for one in listed]).reindex(
+    columns = [*PLATE_KEY, "image_folder", "image_height", "image_width", "image_dtype", *dtypes, *names]
+    about = pd.DataFrame([dict(zip(PLATE_KEY, one.plate, strict=True)) | one.about for one in listed]).reindex(
         columns=columns
     )
     about = about.astype(
-        {name: "Int64" if name in ("image_height", "image_width", *sizes) else gallery.TEXT for name in columns}
+        {name: "Int64" if name in ("image_height", "image_width", *sizes) else TEXT for name in columns}
     )
-    return table.merge(about, on=KEYS)
+    return table.merge(about, on=PLATE_KEY)
 
 
 def _plate_sizes(plates: pd.DataFrame, on_map: pd.DataFrame, sites: pd.DataFrame) -> list[int]:
-    wells = pd.concat([on_map[WELL], sites[WELL]]).drop_duplicates()
-    sizes = wells.groupby(KEYS)["Metadata_Well"].agg(lambda names: plate_size(list(names)))
+    wells = pd.concat([on_map[WELL_KEY], sites[WELL_KEY]]).drop_duplicates()
+    sizes = wells.groupby(PLATE_KEY)[WELL].agg(lambda names: plate_size(list(names)))
     return [int(sizes[plate]) for plate in plate_list(plates)]
 
 
@@ -240,20 +268,20 @@ class _Asked(NamedTuple):
         cls, subset: Subset, plates: set[Plate] | None, there: pd.DataFrame, before: set[tuple[str, str, str]]
     ) -> _Asked:
         own = there if plates is None else there[[plate in plates for plate in plate_list(there)]]
-        return cls(plates, choose_wells(subset.wells, own["Metadata_Well"]) if subset.wells else None, before)
+        return cls(plates, choose_wells(subset.wells, own[WELL]) if subset.wells else None, before)
 
     def is_now(self, key: tuple[str, str, str]) -> bool:
         return (self.plates is None or key[:2] in self.plates) and (self.wells is None or key[2] in self.wells)
 
     def stays(self, rows: pd.DataFrame) -> np.ndarray:
         """Which rows of a table of wells or sites belong to what is or was asked for."""
-        keys = rows[WELL].itertuples(index=False, name=None)
+        keys = rows[WELL_KEY].itertuples(index=False, name=None)
         return np.array([self.is_now(key) or key in self.before for key in keys], dtype=bool)
 
     def among(self, wells: pd.DataFrame) -> frozenset[tuple[str, str, str]] | None:
         if self.plates is None and self.wells is None:
             return None
-        return frozenset(key for key in wells[WELL].itertuples(index=False, name=None) if self.is_now(key))
+        return frozenset(key for key in wells[WELL_KEY].itertuples(index=False, name=None) if self.is_now(key))
 
 
 def _by_well(excluded: Mapping[Plate, Mapping[str, str]], wells: pd.DataFrame) -> dict[tuple[str, ...], str]:
@@ -261,7 +289,7 @@ def _by_well(excluded: Mapping[Plate, Mapping[str, str]], wells: pd.DataFrame) -
     return {
         (*plate, well): reason
         for plate, own in excluded.items()
-        for well, reason in name_wells(plate, own, of_plate(wells, plate)["Metadata_Well"]).items()
+        for well, reason in name_wells(plate, own, of_plate(wells, plate)[WELL]).items()
     }
 
 
@@ -269,27 +297,27 @@ def _without(
     reasons: Mapping[tuple[str, ...], str], wells: pd.DataFrame, sites: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The wells with `excluded`, and the sites of those that are not."""
-    wells["excluded"] = [reasons.get(well, "") for well in wells[WELL].itertuples(index=False, name=None)]
+    wells["excluded"] = [reasons.get(well, "") for well in wells[WELL_KEY].itertuples(index=False, name=None)]
     wells.loc[wells["excluded"] != "", "sites"] = 0
-    stay = [well not in reasons for well in sites[WELL].itertuples(index=False, name=None)]
+    stay = [well not in reasons for well in sites[WELL_KEY].itertuples(index=False, name=None)]
     return wells, sites[stay].reset_index(drop=True)
 
 
 def _with_imaged(on_map: pd.DataFrame, sites: pd.DataFrame, plates: pd.DataFrame) -> pd.DataFrame:
     """The wells of the maps and those that only have images, of which nothing is known; with `sites` and `on_map`."""
-    counts = sites.groupby(WELL, sort=False).size().rename("sites").reset_index()
-    wells = on_map.merge(counts, on=WELL, how="left").assign(on_map=True)
-    others = counts.merge(on_map[WELL], on=WELL, how="left", indicator=True)
+    counts = sites.groupby(WELL_KEY, sort=False).size().rename("sites").reset_index()
+    wells = on_map.merge(counts, on=WELL_KEY, how="left").assign(on_map=True)
+    others = counts.merge(on_map[WELL_KEY], on=WELL_KEY, how="left", indicator=True)
     others = others[others.pop("_merge") == "left_only"].assign(on_map=False)
-    others = plates.drop(columns="Metadata_image_folder", errors="ignore").merge(others, on=KEYS)
-    positions = [well_position(name) for name in others["Metadata_Well"]]
-    others["Metadata_Row"], others["Metadata_Column"] = zip(*positions, strict=True) if positions else ([], [])
+    others = plates.drop(columns=IMAGE_FOLDER, errors="ignore").merge(others, on=PLATE_KEY)
+    positions = [well_position(name) for name in others[WELL]]
+    others[ROW], others[COLUMN] = zip(*positions, strict=True) if positions else ([], [])
     both = pd.concat([wells, others], ignore_index=True)
-    numbers = ["Metadata_Row", "Metadata_Column", "sites"]
+    numbers = [ROW, COLUMN, "sites"]
     both[numbers] = both[numbers].fillna(0).astype("int64")
     texts = [name for name in both.columns if name not in (*numbers, "on_map")]
-    both[texts] = both[texts].astype(gallery.TEXT).fillna("")
+    both[texts] = both[texts].astype(TEXT).fillna("")
     both["on_map"] = both["on_map"].astype(bool)
     order = {plate: place for place, plate in enumerate(plate_list(plates))}
     both["order"] = [order[plate] for plate in plate_list(both)]
-    return both.sort_values(["order", "Metadata_Row", "Metadata_Column"], ignore_index=True).drop(columns="order")
+    return both.sort_values(["order", ROW, COLUMN], ignore_index=True).drop(columns="order")

@@ -11,8 +11,8 @@ import pandas as pd
 
 from pipeline.errors import ImageError, NotFound
 from pipeline.images import decode, read_page
-from pipeline.plan.checks import Finding
 from pipeline.screen import Plate
+from pipeline.screen.findings import Finding
 from pipeline.storage import Storage
 
 #: images of a channel, spread over the plate, that are tried before it is called unreadable

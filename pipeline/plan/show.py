@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.plan.checks import KINDS
-from pipeline.plan.plan import KEYS, Plan
+from pipeline.plan.plan import Plan
+from pipeline.screen.columns import BATCH, PLATE, PLATE_KEY, PREFIX
 
 #: findings of one kind that are written out
 SHOWN = 5
@@ -44,18 +45,18 @@ def _plates(plan: Plan, condition: tuple[str, ...]) -> Table:
     for name in ("wells", "imaged", "sites", "images", "missing", "illum"):
         table.add_column(name, justify="right")
     keys = [name for name in plan.sites.columns if name.startswith("Key_")]
-    there = plan.sites[KEYS].assign(
+    there = plan.sites[PLATE_KEY].assign(
         sites=1, images=plan.sites[keys].notna().sum(axis=1), missing=plan.sites[keys].isna().sum(axis=1)
     )
-    sums = there.groupby(KEYS).sum()
-    wells = plan.wells.assign(wells=1, imaged=plan.wells["sites"] > 0).groupby(KEYS)[["wells", "imaged"]].sum()
+    sums = there.groupby(PLATE_KEY).sum()
+    wells = plan.wells.assign(wells=1, imaged=plan.wells["sites"] > 0).groupby(PLATE_KEY)[["wells", "imaged"]].sum()
     functions = [name for name in plan.plates.columns if name.startswith("Key_")]
     for row in plan.plates.to_dict("records"):
-        plate = (row["Metadata_Batch"], row["Metadata_Plate"])
+        plate = (row[BATCH], row[PLATE])
         counts = {**wells.loc[plate], **(sums.loc[plate] if plate in sums.index else dict.fromkeys(sums, 0))}
         table.add_row(
             *plate,
-            " ".join(str(row[f"Metadata_{name}"]) for name in condition if row.get(f"Metadata_{name}")),
+            " ".join(str(row[f"{PREFIX}{name}"]) for name in condition if row.get(f"{PREFIX}{name}")),
             _image(row["image_height"], row["image_width"], row["image_dtype"]),
             *(f"{int(counts[name]):,}" for name in ("wells", "imaged", "sites", "images", "missing")),
             str(sum(pd.notna(row[name]) for name in functions)),

@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
-from pipeline.config import Screen
 from pipeline.errors import ConfigError
-from pipeline.plan.metadata import nearest, plate_list
 from pipeline.screen import Plate, well_name, well_position
-
-
-def in_group(screen: Screen, plates: pd.DataFrame, group: str) -> np.ndarray:
-    """Mask over the rows of `screen_plates`: those that fit one of the group's rules."""
-    chosen = np.zeros(len(plates), dtype=bool)
-    names = {"batch": "Metadata_Batch", "plate": "Metadata_Plate"}
-    for rule in screen.groups[group]:
-        fits = np.ones(len(plates), dtype=bool)
-        for column, values in rule.items():
-            if (full := names.get(column, f"Metadata_{column}")) not in plates:
-                have = [name.removeprefix("Metadata_") for name in plates.columns]
-                raise ConfigError(f"groups.{group}: the plates table has no column {column!r}.{nearest(column, have)}")
-            fits &= plates[full].isin(values).to_numpy()
-        chosen |= fits
-    return chosen
+from pipeline.screen.groups import in_group
+from pipeline.screen.model import Screen
+from pipeline.screen.plates import plate_list
+from pipeline.screen.tables import nearest
 
 
 def choose_plates(

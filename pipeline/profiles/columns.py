@@ -20,17 +20,17 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from pipeline.screen.columns import PREFIX
+
 #: columns that name things, by which tables are joined and wells told apart
 NAMES = tuple(
-    f"Metadata_{name}"
+    f"{PREFIX}{name}"
     for name in (
         "Batch", "Plate", "Well", "broad_sample", "control_type", "modality", "cell_type", "timepoint", "variant",
         "gene", "target_list", "pert_iname", "pert_type",
     )
 )  # fmt: skip
 
-#: how programs write in a table of text that a value is missing
-NO_VALUE = ("NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
 
 COMPARTMENTS = ("Cells_", "Cytoplasm_", "Nuclei_")
 
@@ -43,17 +43,6 @@ _NO_FEATURE = re.compile(
     re.IGNORECASE,
 )
 _SECOND = re.compile(r"(.+)\.\d+")
-_WHOLE = re.compile(r"[+-]?\d+\.0+")
-
-#: the usual names of the column that says at which dose a sample is in a well, best first
-_DOSE = re.compile(
-    r"Metadata_((?:pert_i?|compound_|cpd_|sample_|drug_|treatment_|final_)?(?:dose|dosage|concentration|conc)"
-    r"(?:_recode|_value|_level)?"
-    r"(?:_(?:in_)?(?:[munp]m|[munp]?mol(?:ar|es)?(?:_per_liter)?|[munp]g_per_ml))?"
-    r"|(?:pert_|compound_|cpd_|sample_|drug_|treatment_)[munp]m"
-    r"|(?:[munp]?moles?|millimoles|micromoles|nanomoles)_per_liter|(?:milli|micro|nano)molar|[munp]g_per_(?:ml|ul))",
-    re.IGNORECASE,
-)
 
 
 class Columns(NamedTuple):
@@ -108,63 +97,10 @@ def no_numbers(profiles: pd.DataFrame, names: Iterable[str]) -> list[str]:
     return [name for name in names if not (is_numeric_dtype(profiles[name]) or _is_number(profiles[name]))]
 
 
-def as_text(values: pd.Series) -> pd.Series:
-    """Names as text: "" where missing, without spaces around, and 1001 for the 1001.0 of a program with gaps. A list,
-    as of targets, is its values with | between.
-    """
-    plain = values.astype(object)
-    try:
-        codes, unique = pd.factorize(plain)
-    except TypeError:  # lists, which nothing counts
-        codes, unique = pd.factorize(plain.map(_joined))
-    texts = np.array([_text(value) for value in unique] + [""], dtype=object)
-    return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
-
-
-def one_spelling(names: pd.Series, files: pd.Series) -> pd.Series:
-    """Names that are one number written in several ways (7, 007) under the longest, e.g. where one file was written by
-    a program that drops zeros. Where two stand in the same file they are two names, and stay.
-    """
-    pairs = pd.DataFrame({"name": names.to_numpy(), "file": files.to_numpy()}).drop_duplicates()
-    pairs = pairs[pairs["name"].str.fullmatch(r"\d+")]
-    pairs["number"] = pairs["name"].str.lstrip("0")
-    spelling: dict[str, str] = {}
-    for _, group in pairs.groupby("number"):
-        spellings = sorted(set(group["name"]), key=len)
-        if len(spellings) > 1 and not group["file"].duplicated().any():
-            spelling |= dict.fromkeys(spellings[:-1], spellings[-1])
-    return names.replace(spelling) if spelling else names
-
-
-def number_of(name: str) -> str:
-    """What names that a program took for a number have in common: "2" for 2, 002 and 2.0; other names as they are."""
-    text = _text(name)
-    return text.lstrip("0") or "0" if text.isascii() and text.isdigit() else text
-
-
-def dose_columns(names: Iterable[object]) -> list[str]:
-    """The columns that hold doses, by their usual names, those called dose first."""
-    found = [str(name) for name in names if _DOSE.fullmatch(str(name))]
-    return sorted(found, key=lambda name: ("dose" not in name.lower(), "per_liter" not in name.lower()))
-
-
 def first_text(values: pd.Series) -> int:
     """At which row the first value stands that is there and no number; 0 where there is none."""
     missing = pd.to_numeric(values.where(values.map(np.isscalar)), errors="coerce").isna() & values.notna()
     return int(missing.to_numpy().argmax())
-
-
-def _joined(value: object) -> object:
-    if isinstance(value, list | tuple | set | np.ndarray):
-        return "|".join(map(_text, value))
-    return str(value) if isinstance(value, dict) else value
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    text = str(value).strip()
-    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def _word(name: object, at: int) -> str:

@@ -18,10 +18,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline.errors import ConfigError, NotFound
-from pipeline.profiles.columns import NAMES, as_text, is_metadata
+from pipeline.profiles.columns import NAMES, is_metadata
 from pipeline.profiles.read import decode, of_plate, same_profiles
 from pipeline.results.plan import planned_plates
 from pipeline.screen import Plate
+from pipeline.screen.spelling import as_text
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import about_table, encode_table
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pycytominer
 
 from pipeline.profiles.columns import feature_names
+from pipeline.screen.columns import CONTROL_TYPE, NEGCON
 
-NEGATIVE_CONTROLS = "Metadata_control_type == 'negcon'"
+NEGATIVE_CONTROLS = f"{CONTROL_TYPE} == '{NEGCON}'"
 
 
 def normalize(profiles: pd.DataFrame, method: str, samples: str = "all", epsilon: float = 0.0) -> pd.DataFrame:

@@ -18,8 +18,10 @@ import pandas as pd
 
 from pipeline.contents import instead_of_data
 from pipeline.errors import ConfigError
-from pipeline.profiles.columns import NAMES, NO_VALUE, as_text, feature_names, is_metadata, number_of
+from pipeline.profiles.columns import NAMES, feature_names, is_metadata
 from pipeline.screen import Plate, well_name, well_position
+from pipeline.screen.columns import BATCH, PLATE, WELL
+from pipeline.screen.spelling import NO_VALUE, as_text, number_of
 from pipeline.tables import decode_table
 
 _GZIP = b"\x1f\x8b"
@@ -56,7 +58,7 @@ def of_plate(table: pd.DataFrame, plate: Plate, where: str) -> pd.DataFrame:
     Rows that stand there twice, equal in every column, are one. Raises `ConfigError` where the file holds rows of
     another plate, a well without a name, or several different rows of one well.
     """
-    for at, (column, own) in enumerate(zip(("Metadata_Batch", "Metadata_Plate"), plate, strict=True)):
+    for at, (column, own) in enumerate(zip((BATCH, PLATE), plate, strict=True)):
         if column in table:
             said = as_text(table[column])
             if others := sorted({name for name in said if name and number_of(name) != number_of(own)}):
@@ -66,18 +68,18 @@ def of_plate(table: pd.DataFrame, plate: Plate, where: str) -> pd.DataFrame:
                 )
             table = table.drop(columns=column)
         table.insert(min(at, table.shape[1]), column, pd.Series([own] * len(table), index=table.index, dtype=object))
-    if "Metadata_Well" not in table:
+    if WELL not in table:
         return table
-    wells = [_well(name, where) for name in as_text(table["Metadata_Well"])]
+    wells = [_well(name, where) for name in as_text(table[WELL])]
     table = table.assign(Metadata_Well=pd.Series(wells, index=table.index, dtype=object))
-    if table["Metadata_Well"].duplicated().any():
+    if table[WELL].duplicated().any():
         texts = {
             str(name): as_text(column) for name, column in table.items() if column.dtype == object
         }  # lists among them
         table = table[~table.assign(**texts).duplicated()].reset_index(drop=True)
-    twice = table["Metadata_Well"][table["Metadata_Well"].duplicated()]
+    twice = table[WELL][table[WELL].duplicated()]
     if len(twice):
-        n = int((table["Metadata_Well"] == twice.iloc[0]).sum())
+        n = int((table[WELL] == twice.iloc[0]).sum())
         raise ConfigError(
             f"{where}: well {twice.iloc[0]} of plate {plate} stands in {n} different rows, as do "
             f"{twice.nunique() - 1} others, and would be its own replicate. Profiles have one row a well: aggregate "
@@ -88,9 +90,9 @@ def of_plate(table: pd.DataFrame, plate: Plate, where: str) -> pd.DataFrame:
 
 def same_profiles(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Whether two tables of `of_plate` say the same, to the digits that a text file keeps, whatever their order."""
-    if set(one) != set(other) or len(one) != len(other) or "Metadata_Well" not in one:
+    if set(one) != set(other) or len(one) != len(other) or WELL not in one:
         return False
-    one, other = (table.sort_values("Metadata_Well", ignore_index=True) for table in (one, other[list(one)]))
+    one, other = (table.sort_values(WELL, ignore_index=True) for table in (one, other[list(one)]))
     features = feature_names(one)
     try:
         a, b = (table[features].to_numpy(dtype=float) for table in (one, other))
@@ -194,11 +196,11 @@ def _text(data: bytes, where: str) -> str:
 def _as_usual(table: pd.DataFrame, where: str) -> pd.DataFrame:
     """Names spelt as usual, also those of CellProfiler (Image_Metadata_Well); each column once, no categories."""
     called = [str(name).strip() for name in table]
-    usual = {name.lower(): name for name in NAMES if name != "Metadata_Batch" and name not in called}
+    usual = {name.lower(): name for name in NAMES if name != BATCH and name not in called}
     usual |= {f"image_{name}": ours for name, ours in usual.items() if name not in map(str.lower, called)}
     if not {"metadata_well", "image_metadata_well"} & set(map(str.lower, called)):
         well = next((name for name in _WELL_COLUMNS if name in map(str.lower, called)), "")
-        usual |= {well: "Metadata_Well"} if well else {}
+        usual |= {well: WELL} if well else {}
     table = table.set_axis([usual.get(name.lower(), name) for name in called], axis=1)
     try:
         table = named_once(table)

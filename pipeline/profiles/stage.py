@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline import __version__, cells
 from pipeline.config import digest
@@ -19,6 +18,8 @@ from pipeline.profiles.wells import annotate, well_profiles
 from pipeline.results.records import MISSING, Standing, begin, compare, finish, read_record, standing
 from pipeline.results.run import Run, open_run
 from pipeline.screen import Plate
+from pipeline.screen.columns import BATCH, CELLS, PLATE, PREFIX, WELL
+from pipeline.screen.spelling import is_negcon
 from pipeline.storage import Location
 
 #: level -> the wells that are its reference
@@ -51,9 +52,9 @@ def profile_plate(results: Location, batch: str, plate: str) -> dict[str, Any]:
     write_profile(run.storage, where, "augmented", profiles, _about(run, "augmented", inputs))
 
     levels, missing, notes = [], {}, {}
-    has_cells = profiles[profiles["Metadata_Count_Cells"] > 0]
+    has_cells = profiles[profiles[CELLS] > 0]
     by_mad = settings.normalize == "mad_robustize"
-    controls = int((has_cells.get("Metadata_control_type", pd.Series()) == "negcon").sum())
+    controls = int(is_negcon(has_cells).sum())
     for level, samples in REFERENCES.items():
         if has_cells.empty:
             missing[level] = "no well of the plate has cells"
@@ -90,9 +91,9 @@ def plate_standing(run: Run, plate: Plate) -> Standing:
 def _plate_inputs(run: Run, plate: Plate) -> dict[str, Any]:
     publication = cells.read_publication(run.storage, plate)
     wells = run.wells
-    own = wells[(wells["Metadata_Batch"] == plate.batch) & (wells["Metadata_Plate"] == plate.plate)]
-    own = own[own["Metadata_Well"].isin(publication["wells"])]
-    annotation = own[[name for name in own if str(name).startswith("Metadata_")]].astype(str)
+    own = wells[(wells[BATCH] == plate.batch) & (wells[PLATE] == plate.plate)]
+    own = own[own[WELL].isin(publication["wells"])]
+    annotation = own[[name for name in own if str(name).startswith(PREFIX)]].astype(str)
     return {
         "cells": digest(publication),
         "annotation": digest([list(annotation), annotation.to_numpy().tolist()]),

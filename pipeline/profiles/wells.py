@@ -11,9 +11,9 @@ from pipeline import cells
 from pipeline.errors import Incomplete, NotFound
 from pipeline.profiles.aggregate import aggregate
 from pipeline.screen import Plate, well_position
+from pipeline.screen.columns import BATCH, CELLS, PLATE, PREFIX, SITES, UNMATCHED, WELL, WELL_KEY
 from pipeline.storage import Storage
 
-WELL = ["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]
 #: wells in memory at once, each up to some 100 MB
 WELLS_AT_ONCE = 2
 
@@ -43,11 +43,11 @@ def well_profiles(storage: Storage, plate: Plate, how: str = "median") -> pd.Dat
 
     with ThreadPoolExecutor(WELLS_AT_ONCE) as pool:
         rows = list(pool.map(profile, wells))
-    table = pd.DataFrame({"Metadata_Well": list(wells)}, dtype=object)
-    table.insert(0, "Metadata_Plate", plate.plate)
-    table.insert(0, "Metadata_Batch", plate.batch)
-    table["Metadata_Count_Cells"] = np.array([count for count, _ in rows], np.int64)
-    for column, what in (("Metadata_Count_Unmatched", "n_unmatched"), ("Metadata_Sites", "sites")):
+    table = pd.DataFrame({WELL: list(wells)}, dtype=object)
+    table.insert(0, PLATE, plate.plate)
+    table.insert(0, BATCH, plate.batch)
+    table[CELLS] = np.array([count for count, _ in rows], np.int64)
+    for column, what in ((UNMATCHED, "n_unmatched"), (SITES, "sites")):
         table[column] = np.array([about[what] for about in wells.values()], np.int64)
     values = np.array([profile for _, profile in rows]).reshape(len(rows), len(schema.names))
     return pd.concat([table, pd.DataFrame(values, columns=list(schema.names))], axis=1)
@@ -59,14 +59,14 @@ def annotate(profiles: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     Joined on batch, plate and well, which are never missing: nothing can match by being unknown. Raises `Incomplete`
     where a well is not in the table.
     """
-    columns = [name for name in wells.columns if name.startswith("Metadata_") and name not in profiles.columns]
-    table = wells.set_index(WELL)[columns]
-    keys = pd.MultiIndex.from_frame(profiles[WELL])
+    columns = [name for name in wells.columns if name.startswith(PREFIX) and name not in profiles.columns]
+    table = wells.set_index(WELL_KEY)[columns]
+    keys = pd.MultiIndex.from_frame(profiles[WELL_KEY])
     lost = keys[~keys.isin(table.index)]
     if len(lost):
         raise Incomplete(f"{len(lost)} wells are not in the plan, e.g. {'/'.join(map(str, lost[0]))}")
     if not table.index.is_unique:
         raise Incomplete("the plan names a well twice")
     found = table.loc[keys].reset_index(drop=True).set_index(profiles.index)
-    is_metadata = profiles.columns.str.startswith("Metadata_")
+    is_metadata = profiles.columns.str.startswith(PREFIX)
     return pd.concat([profiles.loc[:, is_metadata], found, profiles.loc[:, ~is_metadata]], axis=1)

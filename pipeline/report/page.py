@@ -28,9 +28,11 @@ from pipeline.results import ledger
 from pipeline.results.plan import read_findings
 from pipeline.results.records import Standing, begin, compare, finish, read_record
 from pipeline.results.run import Run
-from pipeline.scores.figures import as_svg, figures, tables_of
+from pipeline.scores.drawing import as_svg, draw
 from pipeline.scores.stage import read_score
 from pipeline.screen import Plate, plate_size
+from pipeline.screen.columns import GENE, PLATE, PREFIX, SAMPLE, SAMPLE_NAME, WELL
+from pipeline.screen.spelling import is_negcon
 from pipeline.status import STATES, by_plate, well_states
 from pipeline.storage import Storage
 
@@ -103,6 +105,7 @@ def _inputs(run: Run) -> dict[str, Any]:
         "wells": digest(run.wells.astype(str).to_numpy().tolist()),
         "findings": digest(findings),
         "condition": list(run.config.screen.condition),
+        "highlighted": run.config.screen.model_dump(mode="json")["highlighted"],
         "images": run.config.images.url,
         "certificate": digest(_certificate(run)),
         "settings": run.config.report.model_dump(mode="json"),
@@ -159,7 +162,8 @@ def write_report(
         attempts=_attempts(run),
         costs=cost_table(run.storage),
         scored=_scored(tables),
-        figures=list(_figures(tables)),
+        lacking=scores.lacking(run),
+        figures=list(_figures(tables, run.config.screen.highlighted)),
         differences=_differences(run),
         certificate=_certificate(run),
         files=_files(run),
@@ -171,7 +175,7 @@ def write_report(
 
 
 def _plates(run: Run, wells: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    names = [f"Metadata_{name}" for name in run.config.screen.condition if f"Metadata_{name}" in wells]
+    names = [f"{PREFIX}{name}" for name in run.config.screen.condition if f"{PREFIX}{name}" in wells]
     largest = float(wells["n_cells"].max())
     for plate, own in by_plate(wells):
         yield {
@@ -180,13 +184,13 @@ def _plates(run: Run, wells: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "counts": Counter(own["state"]),
             "cells": int(own["n_cells"].sum()),
             "published": cells.is_published(run.storage, plate),
-            "map": plate_heat_map(own, plate_size(list(own["Metadata_Well"])), largest),
+            "map": plate_heat_map(own, plate_size(list(own[WELL])), largest),
         }
 
 
 def _conditions(run: Run, wells: pd.DataFrame) -> list[dict[str, Any]]:
     """Chosen wells of each condition as pictures, on one scale per stain and condition."""
-    names = [f"Metadata_{name}" for name in run.config.screen.condition if f"Metadata_{name}" in wells]
+    names = [f"{PREFIX}{name}" for name in run.config.screen.condition if f"{PREFIX}{name}" in wells]
     measured = wells[wells["state"] == "measured"]
     groups = measured.groupby(names, sort=False) if names else [((), measured)]
     detection = _detection(run)
@@ -218,22 +222,22 @@ def _conditions(run: Run, wells: pd.DataFrame) -> list[dict[str, Any]]:
 def _chosen(run: Run, wells: pd.DataFrame, detection: pd.DataFrame | None) -> Iterator[tuple[Any, str]]:
     """Wells of one condition to show: those the config names, or a negative control and the strongest phenotypes."""
     if run.config.report.wells:
-        for well in wells[wells["Metadata_Well"].isin(run.config.report.wells)].itertuples():
+        for well in wells[wells[WELL].isin(run.config.report.wells)].itertuples():
             yield well, _called(well)
         return
-    plate = wells[wells["Metadata_Plate"] == wells["Metadata_Plate"].iloc[0]]
-    control = getattr(plate, "Metadata_control_type", pd.Series("", index=plate.index)) == "negcon"
+    plate = wells[wells[PLATE] == wells[PLATE].iloc[0]]
+    control = is_negcon(plate)
     for well in plate[control].head(1).itertuples():
         yield well, "negative control"
     rest = plate[~control]
-    if detection is not None and "Metadata_broad_sample" in rest:
+    if detection is not None and SAMPLE in rest:
         names = [name for name in run.config.screen.condition if name in detection]
         own = detection
         for name in names:
-            own = own[own[name] == wells[f"Metadata_{name}"].iloc[0]]
+            own = own[own[name] == wells[f"{PREFIX}{name}"].iloc[0]]
         best = own.sort_values("mean_average_precision", ascending=False).head(STRONGEST)
         for label, precision in best[["label", "mean_average_precision"]].itertuples(index=False):
-            for well in rest[rest["Metadata_broad_sample"] == label].head(1).itertuples():
+            for well in rest[rest[SAMPLE] == label].head(1).itertuples():
                 yield well, f"{_called(well)}, mAP {precision:.2f}"
     else:
         for well in rest.head(STRONGEST).itertuples():
@@ -241,7 +245,7 @@ def _chosen(run: Run, wells: pd.DataFrame, detection: pd.DataFrame | None) -> It
 
 
 def _called(well: Any) -> str:
-    names = ("Metadata_pert_iname", "Metadata_gene", "Metadata_broad_sample")
+    names = (SAMPLE_NAME, GENE, SAMPLE)
     return next((str(name) for name in (getattr(well, column, "") for column in names) if name), "sample not named")
 
 
@@ -258,19 +262,30 @@ def _detection(run: Run) -> pd.DataFrame | None:
         return None
 
 
-def _scored(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict[Hashable, Any]]]:
-    """Score -> one row a condition: how many are retrieved and left out, their mAP, the smallest p of the design."""
+def _scored(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Score -> what it asks, and one row a condition: how many are retrieved and left out, their mAP, the smallest p of
+    the design.
+    """
     table = scores.overview(tables)
     names = [name for name in table if name != "task"][: list(table).index("n_classes") - 1] if len(table) else []
     table["condition"] = _conditions_in_words(table, names)
-    return {str(task): rows.to_dict("records") for task, rows in table.groupby("task", sort=False)}
+    found = {}
+    for task, rows in table.groupby("task", sort=False):
+        score = scores.find(str(task))
+        about = {
+            "question": score.question,
+            "row": score.rows[str(task)],
+            "left_out": score.rows.get(f"{task}_left_out"),
+        }
+        found[str(task)] = {**about, "rows": rows.to_dict("records")}
+    return found
 
 
-def _figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
-    """The paper's figures of the scores there are, as SVG, and the tables that hold their numbers."""
-    for name, figure in figures(tables).items():
-        svg = as_svg(figure).decode()
-        yield {"name": name, "svg": svg[svg.index("<svg") :], "tables": tables_of(name)}
+def _figures(tables: Mapping[str, pd.DataFrame], highlighted: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """The figures of the scores there are, as SVG, and the tables that hold their numbers."""
+    for name, drawing in draw(tables, highlighted).items():
+        svg = as_svg(drawing.figure).decode()
+        yield {"name": name, "svg": svg[svg.index("<svg") :], "tables": drawing.tables}
 
 
 def _differences(run: Run) -> list[dict[Hashable, Any]]:

@@ -16,6 +16,7 @@ from matplotlib.colors import Normalize, to_rgb
 from PIL import Image
 
 from pipeline.screen import PLATE_FORMATS, well_name, well_position
+from pipeline.screen.columns import WELL
 
 Pixels: TypeAlias = Mapping[str, np.ndarray]
 
@@ -29,7 +30,7 @@ def plate_heat_map(wells: pd.DataFrame, size: int, largest: float) -> bytes:
     rows, columns = PLATE_FORMATS[size]
     grid = np.full((rows, columns), np.nan)
     marks: dict[str, list[tuple[int, int]]] = {"x": [], "o": [], "_": []}
-    for well, count, state, why in wells[["Metadata_Well", "n_cells", "state", "why"]].itertuples(index=False):
+    for well, count, state, why in wells[[WELL, "n_cells", "state", "why"]].itertuples(index=False):
         row, column = (number - 1 for number in well_position(well))
         if state in ("measured", "no_cells"):
             grid[row, column] = count

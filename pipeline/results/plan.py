@@ -13,13 +13,12 @@ import pyarrow as pa
 
 from pipeline.errors import NotFound
 from pipeline.screen import Plate
+from pipeline.screen.columns import PLATE_KEY, SITE, WELL
 from pipeline.storage import Storage
 from pipeline.tables import TEXT, decode_arrow, encode_table
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
-
-KEYS = ["Metadata_Batch", "Metadata_Plate"]
 
 
 class ImageFile(NamedTuple):
@@ -45,7 +44,7 @@ class SitePlan(NamedTuple):
 
 def write_plan(plan: Plan, storage: Storage) -> None:
     """Write all tables that are not there already with the same content. The same plan gives the same bytes."""
-    sites = dict(list(plan.plate_sites.groupby(KEYS, sort=False)))
+    sites = dict(list(plan.plate_sites.groupby(PLATE_KEY, sort=False)))
     tables = {sites_key(plate): sites.get(plate, plan.plate_sites.iloc[:0]) for plate in plan.plate_list}
     tables |= {f"plan/{name}.parquet": getattr(plan, name) for name in ("wells", "plates", "findings")}
     for key, table in tables.items():
@@ -69,13 +68,13 @@ def read_sites(storage: Storage, plate: Plate) -> pd.DataFrame:
 def read_well_sites(storage: Storage, plate: Plate, well: str) -> list[SitePlan]:
     """The sites of one well, in order."""
     table = _read(storage, sites_key(plate))
-    return site_plans(plate, well, table.filter(pa.compute.equal(table["Metadata_Well"], well)).to_pylist())
+    return site_plans(plate, well, table.filter(pa.compute.equal(table[WELL], well)).to_pylist())
 
 
 def site_plans(plate: Plate, well: str, rows: list[dict[Any, Any]]) -> list[SitePlan]:
     """The rows of one well of a site table."""
     names = [str(name).removeprefix("Key_") for name in rows[0] if str(name).startswith("Key_")] if rows else []
-    return [SitePlan(plate, well, int(row["Metadata_Site"]), planned_files(row, names)) for row in rows]
+    return [SitePlan(plate, well, int(row[SITE]), planned_files(row, names)) for row in rows]
 
 
 def read_wells(storage: Storage) -> pd.DataFrame:
@@ -94,7 +93,7 @@ def planned_plates(storage: Storage) -> set[Plate] | None:
         table = read_plates(storage)
     except NotFound:
         return None
-    return {Plate(*row) for row in table[KEYS].itertuples(index=False)}
+    return {Plate(*row) for row in table[PLATE_KEY].itertuples(index=False)}
 
 
 def read_findings(storage: Storage) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from pipeline.config import Config, differences, digest
 from pipeline.errors import Changed, ConfigError, Damaged, NotFound, SettingsDiffer
 from pipeline.results.plan import read_plates, read_wells
 from pipeline.screen import Plate
+from pipeline.screen.columns import PLATE_KEY
 from pipeline.seals import BLANK, read_json, seal, sealed_json, without_seal
 from pipeline.storage import Location, Storage, open_storage
 
@@ -75,7 +76,7 @@ class Run:
 
     @cached_property
     def plates(self) -> list[Plate]:
-        table = self.plate_table[["Metadata_Batch", "Metadata_Plate"]]
+        table = self.plate_table[PLATE_KEY]
         return [Plate(*row) for row in table.itertuples(index=False)]
 
 

@@ -1,15 +1,16 @@
-"""Profiles -> answers. One file a task of the paper; each a short function of profiles, conditions and rules."""
+"""The library of scores: profiles to answers. The scores themselves are in `pipeline.tasks`, one file each."""
 
 from pipeline.scores.any_table import Grouping, score_any_table
 from pipeline.scores.load import load_profiles, scores_command, write_tables
 from pipeline.scores.notes import check_annotations
+from pipeline.scores.registry import concatenate, find, in_order, names, run_task, run_unit, unit_key
 from pipeline.scores.rules import MODES, Rules
 from pipeline.scores.significance import fraction_retrieved
 from pipeline.scores.stage import (
     COMPARISON,
     compare_modes,
     finish_score,
-    in_order,
+    lacking,
     open_all,
     open_scores,
     plates_of,
@@ -19,26 +20,26 @@ from pipeline.scores.stage import (
     units,
 )
 from pipeline.scores.summaries import mode_differences, overview
-from pipeline.scores.tasks import TASKS, Task, concatenate, run_task, run_unit, unit_key
-from pipeline.scores.wells import Condition, conditions
+from pipeline.screen.conditions import Condition, conditions
 
 __all__ = [
     "COMPARISON",
     "MODES",
-    "TASKS",
     "Condition",
     "Grouping",
     "Rules",
-    "Task",
     "check_annotations",
     "compare_modes",
     "concatenate",
     "conditions",
+    "find",
     "finish_score",
     "fraction_retrieved",
     "in_order",
+    "lacking",
     "load_profiles",
     "mode_differences",
+    "names",
     "open_all",
     "open_scores",
     "overview",
@@ -51,6 +52,6 @@ __all__ = [
     "scores_command",
     "standings",
     "unit_key",
-    "write_tables",
     "units",
+    "write_tables",
 ]

@@ -1,7 +1,8 @@
 """Well profiles of any table: which columns say what is chosen by whoever asks, not by the names this project uses.
 
 The columns chosen become those that scores know: what makes two wells replicates, `Metadata_broad_sample`; which wells
-are negative controls, `Metadata_control_type`; what is held fixed when wells are compared, `Metadata_variant`.
+are negative controls, `Metadata_control_type`. What is held fixed when wells are compared are columns of any name, as
+of a screen's condition.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError, NotFound
-from pipeline.profiles.columns import as_text, dose_columns, is_metadata, ranked_columns
+from pipeline.profiles.columns import is_metadata, ranked_columns
 from pipeline.profiles.read import decode
-from pipeline.scores.corrections import corrected
 from pipeline.scores.load import score_table
 from pipeline.scores.notes import describe_columns
+from pipeline.scores.steps import corrected
+from pipeline.screen.columns import CONTROL_TYPE, FILE, NEGCON, PLATE, PREFIX, SAMPLE, WELL, column_of, short
+from pipeline.screen.doses import dose_columns
+from pipeline.screen.spelling import as_text, is_negcon
 from pipeline.storage import Location, open_storage
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -43,6 +47,11 @@ class Grouping(NamedTuple):
     plate: str = ""
     well: str = ""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that make a condition, without Metadata_."""
+        return tuple(short(name) for name in self.condition)
+
 
 def score_any_table(
     sources: Sequence[str],
@@ -61,9 +70,11 @@ def score_any_table(
     `tasks`: default detection. `tell` is given what `as_profiles` says. Raises what `read_tables` and `as_profiles` do.
     """
     profiles, notes = as_profiles(read_tables(sources, **options), grouping)
-    for note in [*notes, *describe_columns(profiles, mode, steps)]:
+    columns = grouping.columns
+    for note in [*notes, *describe_columns(profiles, mode, steps, columns)]:
         tell(note)
-    return score_table(corrected(profiles, steps), mode, out, tasks or ("detection",), seed=seed, tell=tell)
+    ready = corrected(profiles, steps, columns)
+    return score_table(ready, mode, out, tasks or ("detection",), columns, seed=seed, tell=tell)
 
 
 def read_tables(sources: Sequence[str], **options: str | None) -> pd.DataFrame:
@@ -77,9 +88,9 @@ def read_tables(sources: Sequence[str], **options: str | None) -> pd.DataFrame:
         found = list(_files(source, **options))
         if not found:
             raise NotFound(f"{source}: there is no table here (a name that ends in {', '.join(ENDINGS)}).")
-        tables += [decode(data, name).assign(Metadata_File=Path(name).name) for name, data in found]
+        tables += [decode(data, name).assign(**{FILE: Path(name).name}) for name, data in found]
     joined = pd.concat(tables, ignore_index=True)
-    return joined if len(tables) > 1 else joined.drop(columns="Metadata_File")
+    return joined if len(tables) > 1 else joined.drop(columns=FILE)
 
 
 def _files(source: str, **options: str | None) -> Iterator[tuple[str, bytes]]:
@@ -109,31 +120,37 @@ def as_profiles(table: pd.DataFrame, grouping: Grouping) -> tuple[pd.DataFrame, 
     well = _column(table, grouping.well, "--well") if grouping.well else _usual(table, WELLS)
     is_control = _controls(table, grouping.negcon)
 
+    held = {column_of(short(name)): as_text(table[name]) for name in condition}
     own = pd.DataFrame(
         {
-            "Metadata_Plate": as_text(table[plate]) if plate else "",
-            "Metadata_Well": as_text(table[well]) if well else [f"row {row}" for row in range(1, len(table) + 1)],
-            "Metadata_broad_sample": _joined(table, replicates),
-            "Metadata_control_type": np.where(is_control, "negcon", ""),
-            "Metadata_variant": _joined(table, condition, named=True),
+            PLATE: as_text(table[plate]) if plate else "",
+            WELL: as_text(table[well]) if well else [f"row {row}" for row in range(1, len(table) + 1)],
+            SAMPLE: _joined(table, replicates),
+            CONTROL_TYPE: np.where(is_control, NEGCON, ""),
+            **held,
         },
         index=table.index,
     )
-    where = ["Metadata_variant", "Metadata_Plate", "Metadata_Well"]
-    if (twice := own.duplicated(where)).any():
-        first = own.loc[twice, where[1:]].iloc[0]
-        alike = (own[where[1:]] == first).all(axis=1)
-        files = list(dict.fromkeys(table.loc[alike, "Metadata_File"])) if "Metadata_File" in table else []
-        come = f" They come from {_some(files, 3)}." if len(files) > 1 else ""
-        raise ConfigError(
-            f"Well {first.iloc[1]} of plate {first.iloc[0] or '(none is named)'} stands in several rows, and would be "
-            f"its own replicate ({int(twice.sum())} rows too many).{come} Give a table of one row a well, or name the "
-            "columns that tell plates and wells apart (--plate, --well)."
-        )
+    _refuse_twice(table, own, [*held, PLATE, WELL])
     # What was asked decides, not a column of doses that happens to be there.
-    rest = table.drop(columns=[*dose_columns(table.columns), *table.columns.intersection(own.columns)])
-    profiles = pd.concat([own, rest], axis=1)
+    others = dict.fromkeys([*dose_columns(table.columns), *table.columns.intersection(own.columns)])
+    profiles = pd.concat([own, table.drop(columns=list(others))], axis=1)
     return profiles, _notes(profiles, grouping, plate, well, replicates, condition)
+
+
+def _refuse_twice(table: pd.DataFrame, own: pd.DataFrame, where: list[str]) -> None:
+    """Raises `ConfigError` where wells stand there twice; `where`: the columns of `own` that tell wells apart."""
+    if not (twice := own.duplicated(where)).any():
+        return
+    first = own.loc[twice, where].iloc[0]
+    alike = (own[where] == first).all(axis=1)
+    files = list(dict.fromkeys(table.loc[alike, FILE])) if FILE in table else []
+    come = f" They come from {_some(files, 3)}." if len(files) > 1 else ""
+    raise ConfigError(
+        f"Well {first[WELL]} of plate {first[PLATE] or '(none is named)'} stands in several rows, and would be "
+        f"its own replicate ({int(twice.sum())} rows too many).{come} Give a table of one row a well, or name the "
+        "columns that tell plates and wells apart (--plate, --well)."
+    )
 
 
 def _with_metadata(table: pd.DataFrame, grouping: Grouping) -> pd.DataFrame:
@@ -142,7 +159,7 @@ def _with_metadata(table: pd.DataFrame, grouping: Grouping) -> pd.DataFrame:
     asked |= set(re.findall(r"[^\W\d]\w*", grouping.negcon))
     is_named = is_metadata(table.columns)
     called = {
-        name: f"Metadata_{name}"
+        name: f"{PREFIX}{name}"
         for name, is_meta in zip(table, is_named, strict=True)
         if not is_meta and (name in asked or pd.api.types.is_bool_dtype(table[name]) or not _is_numeric(table[name]))
     }
@@ -154,31 +171,31 @@ def _is_numeric(column: pd.Series) -> bool:
 
 
 def _column(table: pd.DataFrame, name: str, option: str) -> str:
-    found = next((column for column in (name, f"Metadata_{name}") if column in table), None)
+    found = next((column for column in (name, f"{PREFIX}{name}") if column in table), None)
     if found is None:
-        there = [str(column).removeprefix("Metadata_") for column in table.columns[is_metadata(table.columns)]]
+        there = [short(column) for column in table.columns[is_metadata(table.columns)]]
         raise ConfigError(f"{option}: the table has no column {name!r}. Its metadata are: {_some(there)}.")
     return found
 
 
 def _usual(table: pd.DataFrame, names: Collection[str]) -> str:
-    columns = (column for name in names for column in (f"Metadata_{name}", name))
+    columns = (column for name in names for column in (f"{PREFIX}{name}", name))
     return next((column for column in columns if column in table), "")
 
 
 def _controls(table: pd.DataFrame, negcon: str) -> np.ndarray:
     """Mask of the wells of which the condition is true. Text that reads as numbers is compared as numbers."""
-    short = {}
+    plain: dict[str, pd.Series] = {}
     for name in table:
         column = table[name]
         numbers = pd.to_numeric(column, errors="coerce") if column.dtype.kind not in "iufb" else column
-        short[str(name).removeprefix("Metadata_")] = column if numbers.isna().gt(column.isna()).any() else numbers
+        plain[short(name)] = column if numbers.isna().gt(column.isna()).any() else numbers
     try:
-        found = pd.DataFrame(short).eval(negcon, engine="python")
+        found = pd.DataFrame(plain).eval(negcon, engine="python")
     except Exception as error:  # whatever pandas says of the reader's expression
         raise ConfigError(
             f"--negcon: {negcon!r} cannot be evaluated ({error}). Write it in pandas' words, e.g. "
-            f"'genotype == \"WT\"'; columns: {_some([name for name in short if f'Metadata_{name}' in table])}."
+            f"'genotype == \"WT\"'; columns: {_some([name for name in plain if f'{PREFIX}{name}' in table])}."
         ) from None
     if not isinstance(found, pd.Series) or not pd.api.types.is_bool_dtype(found):
         raise ConfigError(f"--negcon: {negcon!r} is no condition; write one, e.g. 'genotype == \"WT\"'.")
@@ -190,33 +207,27 @@ def _controls(table: pd.DataFrame, negcon: str) -> np.ndarray:
     return found.to_numpy(dtype=bool)
 
 
-def _joined(table: pd.DataFrame, columns: Sequence[str], *, named: bool = False) -> pd.Series:
+def _joined(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """The values of several columns as one text a row, "" where one of them says nothing."""
-    if not columns:
-        return pd.Series("", index=table.index, dtype=object)
     texts = pd.DataFrame({name: as_text(table[name]) for name in columns}, index=table.index, dtype=object)
-    short = [name.removeprefix("Metadata_") for name in columns]
-    rows = [
-        " | ".join(f"{name} {value}" if named else value for name, value in zip(short, row, strict=True))
-        for row in texts.itertuples(index=False, name=None)
-    ]
+    rows = [" | ".join(row) for row in texts.itertuples(index=False, name=None)]
     return pd.Series(rows, index=table.index, dtype=object).mask((texts == "").any(axis=1), "")
 
 
 def _notes(
     profiles: pd.DataFrame, grouping: Grouping, plate: str, well: str, replicates: list[str], condition: list[str]
 ) -> list[str]:
-    is_control = profiles["Metadata_control_type"] == "negcon"
-    classes = profiles.loc[~is_control & (profiles["Metadata_broad_sample"] != ""), "Metadata_broad_sample"].nunique()
-    nothing = int((~is_control & (profiles["Metadata_broad_sample"] == "")).sum())
+    is_control, sample = is_negcon(profiles), profiles[SAMPLE]
+    n_conditions = len(profiles[[column_of(name) for name in grouping.columns]].drop_duplicates()) if condition else 1
+    nothing = int((~is_control & (sample == "")).sum())
     lines = [
         f"Plates: {plate or 'no column names them, so all wells are taken for one plate'}; wells: "
         f"{well or 'no column names them, so each row is one'}.",
         f"Replicates agree in {' and '.join(replicates)}; negative controls: {grouping.negcon}; compared within "
         f"{' and '.join(condition) or 'all wells'}.",
-        f"{len(profiles):,} wells on {profiles['Metadata_Plate'].nunique():,} plates; {classes:,} classes; "
-        f"{int(is_control.sum()):,} negative controls; {profiles['Metadata_variant'].nunique():,} conditions; "
-        f"{len(ranked_columns(profiles).features):,} features.",
+        f"{len(profiles):,} wells on {profiles[PLATE].nunique():,} plates; "
+        f"{sample[~is_control & (sample != '')].nunique():,} classes; {int(is_control.sum()):,} negative controls; "
+        f"{n_conditions:,} conditions; {len(ranked_columns(profiles).features):,} features.",
     ]
     if nothing:
         lines.append(f"{nothing:,} wells say nothing in {' or '.join(replicates)}: they are in no class.")

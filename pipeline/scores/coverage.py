@@ -6,22 +6,26 @@ table `detection`: the profiles carry the counts, of each row's condition, in tw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from pipeline.scores.notes import some
-from pipeline.scores.wells import PLATE, Condition, conditions, text_of
-
-_WELL = [*PLATE, "Metadata_Well"]
+from pipeline.screen.columns import CONDITION, PLATE_KEY, SAMPLE, WELL, WELL_KEY
+from pipeline.screen.conditions import Condition, conditions
+from pipeline.screen.spelling import is_negcon, text_of
 
 #: Columns of the profiles -> columns of the scores.
 COLUMNS = {"Metadata_plates_missing": "n_plates_missing", "Metadata_wells_missing": "n_wells_missing"}
 
 
-def with_missing(profiles: pd.DataFrame, named: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def with_missing(
+    profiles: pd.DataFrame, named: pd.DataFrame, columns: Sequence[str] = CONDITION
+) -> tuple[pd.DataFrame, list[str]]:
     """The profiles with what their conditions lack of the wells `named`, and a line for each condition that lacks any.
 
-    named: wells as `annotations.well_annotations`; those without a sample and no control do not count. A plate without
+    named: wells as `well_annotations`; those without a sample and no control do not count. A plate without
     any profile is a missing plate, and its wells are not counted again as missing wells. Where `named` is empty, nobody
     knows, and the profiles carry nothing.
     """
@@ -29,23 +33,23 @@ def with_missing(profiles: pd.DataFrame, named: pd.DataFrame) -> tuple[pd.DataFr
     if named.empty:
         return profiles, []
     profiles = profiles.assign(**dict.fromkeys(COLUMNS, 0))
-    here = pd.MultiIndex.from_arrays([text_of(profiles, name) for name in _WELL])
-    named = named.assign(here=pd.MultiIndex.from_arrays([text_of(named, name) for name in _WELL]).isin(here))
+    here = pd.MultiIndex.from_arrays([text_of(profiles, name) for name in WELL_KEY])
+    named = named.assign(here=pd.MultiIndex.from_arrays([text_of(named, name) for name in WELL_KEY]).isin(here))
     lines = []
-    for condition in conditions(named):
+    for condition in conditions(named, columns):
         wells = named[condition.rows(named)]
-        plates = wells.groupby(PLATE, sort=False)["here"].agg(["sum", "size"])
+        plates = wells.groupby(PLATE_KEY, sort=False)["here"].agg(["sum", "size"])
         absent, part = plates[plates["sum"] == 0], plates[plates["sum"].between(1, plates["size"] - 1)]
         lacking = int((part["size"] - part["sum"]).sum())
-        name = " ".join(filter(None, condition)) or "all plates"
+        name = condition.title
         if len(absent):
             lines.append(f"{name}: no profiles of {len(absent)} of {len(plates)} plates: {some(_names(absent.index))}.")
         if lacking:
             first = part.index[0]
-            wells = wells.set_index(PLATE).loc[[first]]
+            wells = wells.set_index(PLATE_KEY).loc[[first]]
             lines.append(
                 f"{name}: {lacking} of {part['size'].sum()} wells have no profile, on {some(_names(part.index))}, "
-                f"e.g. {wells.loc[~wells['here'], 'Metadata_Well'].iloc[0]} of {first[1]}."
+                f"e.g. {wells.loc[~wells['here'], WELL].iloc[0]} of {first[1]}."
             )
         profiles.loc[condition.rows(profiles), list(COLUMNS)] = len(absent), lacking
     return profiles, lines
@@ -53,7 +57,7 @@ def with_missing(profiles: pd.DataFrame, named: pd.DataFrame) -> tuple[pd.DataFr
 
 def is_named(wells: pd.DataFrame) -> np.ndarray:
     """Which wells hold something: a sample, or a negative control."""
-    return (text_of(wells, "Metadata_broad_sample") != "") | (text_of(wells, "Metadata_control_type") == "negcon")
+    return (text_of(wells, SAMPLE) != "") | is_negcon(wells)
 
 
 def missing_of(profiles: pd.DataFrame, condition: Condition) -> dict[str, int | None]:

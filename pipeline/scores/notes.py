@@ -10,21 +10,31 @@ import pandas as pd
 
 from pipeline.errors import ConfigError
 from pipeline.plan.checks import FEWEST_CONTROLS
-from pipeline.profiles.columns import NO_VALUE, lone_names, number_of, ranked_columns
+from pipeline.profiles.columns import lone_names, ranked_columns
 from pipeline.scores.rules import Rules
 from pipeline.scores.significance import condition_columns
-from pipeline.scores.wells import (
-    CONDITION_COLUMNS,
-    GENES,
+from pipeline.scores.wells import TOO_LARGE, Wells, feature_names, times_too_large, wells_of
+from pipeline.screen.columns import (
+    BATCH,
+    CONDITION,
+    CONTROL_TYPE,
+    DOSE,
+    GENE,
     PLATE,
-    REQUIRED,
-    TOO_LARGE,
-    conditions,
-    feature_names,
-    text_of,
-    times_too_large,
-    wells_of,
+    PLATE_KEY,
+    SAMPLE,
+    TARGETS,
+    UNDOSED,
+    VARIANT,
+    WELL,
+    WELL_KEY,
+    column_of,
 )
+from pipeline.screen.conditions import REQUIRED, conditions
+from pipeline.screen.spelling import NO_VALUE, is_negcon, number_of, text_of
+
+#: Without them no perturbation has a gene.
+GENES = (GENE, TARGETS)
 
 #: A feature so many times larger than the median one makes up nearly all of a similarity, whatever the others say.
 OUTWEIGHS = 1e3
@@ -33,47 +43,64 @@ OUTWEIGHS = 1e3
 NAMED = 5
 
 
-def check_annotations(profiles: pd.DataFrame) -> list[str]:
+def check_annotations(profiles: pd.DataFrame, condition: Sequence[str] = CONDITION) -> list[str]:
     """What the scores do without, for columns that these profiles lack. Raises `ConfigError` where there are no scores
     without them: plates, wells, samples, negative controls.
     """
-    absent = [name for name in (*REQUIRED, *CONDITION_COLUMNS, *GENES) if not (text_of(profiles, name) != "").any()]
+    of_condition = [column_of(name) for name in condition]
+    absent = [name for name in (*REQUIRED, *of_condition, *GENES) if not (text_of(profiles, name) != "").any()]
     remedy = "Name the screen whose tables have them (--screen), or annotate the profiles."
     if needed := [name for name in REQUIRED if name in absent]:
         others = [name for name in absent if name not in needed]
         wanted = f" Of use too, and absent: {', '.join(others)}." if others else ""
         raise ConfigError(f"These profiles say nothing in {', '.join(needed)}.{wanted} {remedy}")
-    if not (text_of(profiles, "Metadata_control_type") == "negcon").any():
-        found = sorted(set(text_of(profiles, "Metadata_control_type")) - {""})
+    if not is_negcon(profiles).any():
+        found = sorted(set(text_of(profiles, CONTROL_TYPE)) - {""})
         raise ConfigError(
             f"No well of these profiles is a negative control: Metadata_control_type is never negcon, but "
             f"{', '.join(found)}. {remedy}"
         )
     notes = []
-    if blank := [name for name in CONDITION_COLUMNS if name in absent]:
+    if blank := [name for name in of_condition if name in absent]:
         notes.append(f"{', '.join(blank)}: not there, so plates that differ in it are scored as one condition.")
     if all(name in absent for name in GENES):
         notes.append(f"{', '.join(GENES)}: not there, so no score that asks about genes has a class.")
     return [f"{note} {remedy}" for note in notes]
 
 
-def describe_wells(profiles: pd.DataFrame) -> list[str]:
+def describe_wells(profiles: pd.DataFrame, condition: Sequence[str] = CONDITION) -> list[str]:
     """A line for each thing about wells and samples that a reader of their scores may not expect: plates of which
     nobody says what is on them, or under which condition; plates with few negative controls; samples that may be none,
     or one under two names.
     """
-    plates = pd.Series(text_of(profiles, PLATE[0])) + "/" + text_of(profiles, PLATE[1])
-    samples, kinds = (pd.Series(text_of(profiles, f"Metadata_{name}")) for name in ("broad_sample", "control_type"))
-    is_control = kinds == "negcon"
-    said = (is_control | (samples != "")).groupby(plates).any()
+    plates, samples = _plates(profiles), pd.Series(text_of(profiles, SAMPLE))
+    said = pd.Series(is_negcon(profiles) | (samples != "")).groupby(plates).any()
     notes = []
     if not said.all():
         notes.append(f"Nobody says what is in any well of {some(list(said.index[~said]))}: left out.")
+    notes += _few_controls(profiles, plates, samples)
+    for column in map(column_of, condition):
+        blank = pd.Series(text_of(profiles, column) == "").groupby(plates).all()[said]
+        if blank.any() and not blank.all():
+            notes.append(
+                f"{column} is not there on {some(list(blank.index[blank]))}: a condition apart from the others."
+            )
+    return notes + _strange_samples(samples)
+
+
+def _plates(profiles: pd.DataFrame) -> pd.Series:
+    """batch/plate of each row."""
+    return pd.Series(text_of(profiles, BATCH)) + "/" + text_of(profiles, PLATE)
+
+
+def _few_controls(profiles: pd.DataFrame, plates: pd.Series, samples: pd.Series) -> list[str]:
+    is_control, kinds = pd.Series(is_negcon(profiles)), pd.Series(text_of(profiles, CONTROL_TYPE))
     controls = is_control.groupby(plates).sum()[(~is_control & (samples != "")).groupby(plates).any()]
+    notes = []
     if len(none := controls.index[controls == 0]):
         other = some(sorted(set(kinds[plates.isin(none)]) - {""}))
         notes.append(
-            f"No negative control on {some(list(none))} (Metadata_control_type is never negcon"
+            f"No negative control on {some(list(none))} ({CONTROL_TYPE} is never negcon"
             f"{other and f', but {other}'}): its wells are ranked against nothing and are no queries."
         )
     if len(few := controls[(controls > 0) & (controls < FEWEST_CONTROLS)]):
@@ -81,13 +108,12 @@ def describe_wells(profiles: pd.DataFrame) -> list[str]:
             f"Fewer than {FEWEST_CONTROLS} negative controls on {some([f'{name} ({n})' for name, n in few.items()])}: "
             "ranks against so few say little, and profiles relative to them can be many times too large."
         )
-    for column in CONDITION_COLUMNS:
-        blank = pd.Series(text_of(profiles, column) == "").groupby(plates).all()[said]
-        if blank.any() and not blank.all():
-            notes.append(
-                f"{column} is not there on {some(list(blank.index[blank]))}: a condition apart from the others."
-            )
+    return notes
+
+
+def _strange_samples(samples: pd.Series) -> list[str]:
     names = pd.Series(sorted(set(samples) - {""}), dtype=object)
+    notes = []
     if absent := [name for name in names if name in NO_VALUE]:
         notes.append(
             f"A sample is called {some(absent)} and scored as a perturbation. If that stands for no sample, leave it "
@@ -101,15 +127,15 @@ def describe_wells(profiles: pd.DataFrame) -> list[str]:
 
 def contradictions(profiles: pd.DataFrame, annotations: pd.DataFrame) -> list[str]:
     """A line where profiles and the screen's plate maps name different samples in the same wells."""
-    key = [*PLATE, "Metadata_Well"]
-    here = pd.DataFrame({name: text_of(profiles, name) for name in (*key, "Metadata_broad_sample")}, dtype=object)
+    key = WELL_KEY
+    here = pd.DataFrame({name: text_of(profiles, name) for name in (*key, SAMPLE)}, dtype=object)
     both = here.merge(annotations.drop_duplicates(key), on=key, suffixes=("", "_map"))
-    own, maps = both["Metadata_broad_sample"].map(number_of), both["Metadata_broad_sample_map"].map(number_of)
+    own, maps = both[SAMPLE].map(number_of), both[f"{SAMPLE}_map"].map(number_of)
     unlike = both[(own != "") & (maps != "") & (own.str.lower() != maps.str.lower())]
     if unlike.empty:
         return []
-    batch, plate, well, sample, other = unlike.iloc[0][[*key, "Metadata_broad_sample", "Metadata_broad_sample_map"]]
-    on = sorted(set(unlike["Metadata_Batch"] + "/" + unlike["Metadata_Plate"]))
+    batch, plate, well, sample, other = unlike.iloc[0][[*key, SAMPLE, f"{SAMPLE}_map"]]
+    on = sorted(set(unlike[BATCH] + "/" + unlike[PLATE]))
     return [
         f"{len(unlike)} wells hold another sample in the profiles than on the screen's plate maps, on {some(on)}: "
         f"{batch}/{plate} {well} is {sample} in the profiles and {other} on the map. The profiles' word counts; if it "
@@ -117,67 +143,79 @@ def contradictions(profiles: pd.DataFrame, annotations: pd.DataFrame) -> list[st
     ]
 
 
-def describe_columns(profiles: pd.DataFrame, mode: str = "correct", steps: Sequence[str] = ()) -> list[str]:
+def describe_columns(
+    profiles: pd.DataFrame, mode: str = "correct", steps: Sequence[str] = (), condition: Sequence[str] = CONDITION
+) -> list[str]:
     """A line for each thing that the scores do with the columns of these profiles and a reader may not expect: numbers
     that are no features, features that outweigh all others, samples in several doses, plates imaged again.
     """
     rules = Rules(mode)
-    notes: list[str] = []
-    columns = ranked_columns(profiles)
-    ranked = set(feature_names(profiles, rules.published))
-    reasons = pd.Series({name: why for name, why in columns.left_out.items() if name not in ranked}, dtype=object)
-    for why, names in reasons.groupby(reasons, sort=False).groups.items():
-        notes.append(f"No features, so left out: {some(list(names))} ({why}).")
-    if kept := [name for name in columns.left_out if name in ranked]:
-        notes.append(f"Ranked by in mode published, though they may be no features: {some(kept)}.")
+    notes = _no_features(profiles, rules)
     notes += [
         f"{first} and {other} have the same profiles to the last digit: one is a copy under the other's name, and the "
         "two count as replicates of each other. Fetch or make the right one."
         for first, other in copies(profiles)
     ]
-    if alone := lone_names(columns.features):
+    if alone := lone_names(ranked_columns(profiles).features):
         notes.append(
             f"Features whose names are like no other's: {some(alone)}. What is none is to be called Metadata_..."
         )
-    plates = pd.DataFrame({column: text_of(profiles, column) for column in PLATE}).drop_duplicates()
-    again = plates.loc[plates["Metadata_Plate"].duplicated(), "Metadata_Plate"].unique()
-    if len(again) and (text_of(profiles, "Metadata_variant") != "").any():
+    plates = pd.DataFrame({column: text_of(profiles, column) for column in PLATE_KEY}).drop_duplicates()
+    again = plates.loc[plates[PLATE].duplicated(), PLATE].unique()
+    if len(again) and (text_of(profiles, VARIANT) != "").any():
         notes.append(
             f"{some(list(again))}: there in several batches. Imagings of one plate are no replicates of each other; "
             "the later ones are conditions of their own (variant)."
         )
-    for condition in conditions(profiles):
-        wells = wells_of(profiles, condition, rules)
-        name = " ".join(filter(None, condition)) or "all plates"
-        features = wells.features[wells.finite]
-        finite = np.isfinite(features).all(axis=0)
-        times = pd.Series(times_too_large(features[:, finite]), np.array(wells.names)[finite])
-        constant = (features == features[:1]).all(axis=0) & (features != 0).any(axis=0)
-        if len(features) > 1 and len(same := np.array(wells.names)[constant]):
-            notes.append(f"{name}: the same number in all wells, which tells none apart: {some(list(same))}.")
-        if wells.too_large and "clip" not in steps:
-            notes.append(
-                f"{name}: left out, for being more than {TOO_LARGE:,.0f} times as large as the other features (a MAD "
-                f"of 0?): {some(list(wells.too_large))}. With --step clip it counts as far as 20 MADs."
-            )
-        if len(large := times[times > OUTWEIGHS]) and "clip" not in steps:
-            notes.append(
-                f"{name}: more than {OUTWEIGHS:,.0f} times as large as the other features, and so nearly all that "
-                f"similarities are made of: {some(list(large.index))}. Look at it, or score with --step clip."
-            )
-        dosed = wells.meta[wells.meta["Metadata_dose"] != ""]
-        if len(dosed):
-            notes.append(
-                f"{name}: {dosed['Metadata_sample'].nunique()} samples stand in several doses; each dose is scored as "
-                f"a perturbation of its own, e.g. {dosed['Metadata_broad_sample'].iloc[0]}."
-            )
+    for one in conditions(profiles, condition):
+        notes += [f"{one.title}: {note}" for note in _of_condition(wells_of(profiles, one, rules), steps)]
+    return notes
+
+
+def _no_features(profiles: pd.DataFrame, rules: Rules) -> list[str]:
+    columns, ranked = ranked_columns(profiles), set(feature_names(profiles, rules.published))
+    reasons = pd.Series({name: why for name, why in columns.left_out.items() if name not in ranked}, dtype=object)
+    notes = [
+        f"No features, so left out: {some(list(names))} ({why})."
+        for why, names in reasons.groupby(reasons, sort=False).groups.items()
+    ]
+    if kept := [name for name in columns.left_out if name in ranked]:
+        notes.append(f"Ranked by in mode published, though they may be no features: {some(kept)}.")
+    return notes
+
+
+def _of_condition(wells: Wells, steps: Sequence[str]) -> list[str]:
+    """Lines about the features and samples of one condition."""
+    features, names = wells.features[wells.finite], np.array(wells.names)
+    finite = np.isfinite(features).all(axis=0)
+    times = pd.Series(times_too_large(features[:, finite]), names[finite])
+    constant = (features == features[:1]).all(axis=0) & (features != 0).any(axis=0)
+    notes = []
+    if len(features) > 1 and len(same := names[constant]):
+        notes.append(f"the same number in all wells, which tells none apart: {some(list(same))}.")
+    if wells.too_large and "clip" not in steps:
+        notes.append(
+            f"left out, for being more than {TOO_LARGE:,.0f} times as large as the other features (a MAD of 0?): "
+            f"{some(list(wells.too_large))}. With --step clip it counts as far as 20 MADs."
+        )
+    if len(large := times[times > OUTWEIGHS]) and "clip" not in steps:
+        notes.append(
+            f"more than {OUTWEIGHS:,.0f} times as large as the other features, and so nearly all that similarities are "
+            f"made of: {some(list(large.index))}. Look at it, or score with --step clip."
+        )
+    dosed = wells.meta[wells.meta[DOSE] != ""]
+    if len(dosed):
+        notes.append(
+            f"{dosed[UNDOSED].nunique()} samples stand in several doses; each dose is scored as a perturbation of its "
+            f"own, e.g. {dosed[SAMPLE].iloc[0]}."
+        )
     return notes
 
 
 def copies(profiles: pd.DataFrame) -> list[tuple[str, str]]:
     """Plates with the very same numbers as an earlier one: (earlier, plate)."""
     names = ranked_columns(profiles).features
-    plates = pd.Series(text_of(profiles, PLATE[0])) + "/" + text_of(profiles, PLATE[1])
+    plates = _plates(profiles)
     seen: dict[bytes, str] = {}
     found = []
     for plate, rows in plates.groupby(plates, sort=False).indices.items():
@@ -190,14 +228,14 @@ def copies(profiles: pd.DataFrame) -> list[tuple[str, str]]:
 
 def strange_wells(profiles: pd.DataFrame, annotations: pd.DataFrame) -> list[str]:
     """A line for wells that the profiles have and no plate map of the screen."""
-    if "Metadata_Well" not in profiles:
+    if WELL not in profiles:
         return []
-    key = [*PLATE, "Metadata_Well"]
+    key = WELL_KEY
     known = pd.MultiIndex.from_frame(annotations[key])
-    mapped = set(map(tuple, annotations[PLATE].drop_duplicates().to_numpy()))
+    mapped = set(map(tuple, annotations[PLATE_KEY].drop_duplicates().to_numpy()))
     here = pd.MultiIndex.from_arrays([text_of(profiles, name) for name in key])
     strange = [well for well in here[~here.isin(known)] if well[:2] in mapped]
-    samples = text_of(profiles, "Metadata_broad_sample")[~here.isin(known)]
+    samples = text_of(profiles, SAMPLE)[~here.isin(known)]
     if not strange or (samples != "").all():
         return []
     return [

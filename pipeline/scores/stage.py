@@ -8,7 +8,7 @@ scores/parts/<score>/<unit>/record.json, scores/records/<score>.json   what they
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,45 +16,54 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import digest
-from pipeline.errors import ConfigError, NotFound
+from pipeline.errors import NotFound
+from pipeline.profiles.columns import is_metadata
 from pipeline.profiles.stage import selected_files
 from pipeline.results.records import Standing, begin, compare, finish, read_record, standing
 from pipeline.results.run import Run, open_run
-from pipeline.scores.annotations import with_variants
-from pipeline.scores.corrections import corrected
 from pipeline.scores.coverage import is_named, with_missing
 from pipeline.scores.load import LEVEL, load_profiles
+from pipeline.scores.registry import concatenate, find, in_order, named_units, names, run_task, run_unit
 from pipeline.scores.rules import Rules
-from pipeline.scores.summaries import COMPARED, mode_differences
-from pipeline.scores.tasks import TASKS, Unit, concatenate, run_task, run_unit, unit_key
-from pipeline.scores.wells import PLATE, conditions
+from pipeline.scores.score import CONTROLS, Unit
+from pipeline.scores.steps import corrected
+from pipeline.scores.summaries import mode_differences, of_classes
 from pipeline.screen import Plate
+from pipeline.screen.columns import PLATE_KEY, VARIANT, WELL_KEY
+from pipeline.screen.conditions import conditions
+from pipeline.screen.plates import plate_list
+from pipeline.screen.variants import with_variants
 from pipeline.storage import Location, Storage, open_storage
 from pipeline.tables import decode_table, encode_table, note_of
 
 #: raised where the code gives other numbers from the same profiles and rules
 REVISION = 1
+#: why a score has no table, where the wells say all that it asks
+NOTHING = "there is nothing to score: no plate has profiles of negative controls, or no feature is left"
 #: the name, among the scores, of the comparison of the two modes
 COMPARISON = "mode_differences"
 
 
-def in_order(wanted: Iterable[str]) -> list[str]:
-    """These scores and those they need, each after what it needs."""
-    ordered: dict[str, None] = {}
-    for name in wanted:
-        if name not in TASKS:
-            raise ConfigError(f"scores.tasks: there is no score {name!r}. Choose from: {', '.join(TASKS)}.")
-        ordered |= dict.fromkeys([*in_order(TASKS[name].needs), name])
-    return list(ordered)
-
-
 def units(run: Run, score: str) -> dict[str, Unit]:
-    """What of a score can be computed apart, by name. Nothing, where no well is known to be a negative control."""
+    """What of a score can be computed apart, by name. Nothing, where the wells do not say what it asks of them."""
     wells = _wells(run)
-    if not (wells.get("Metadata_control_type", pd.Series(dtype=str)) == "negcon").any():
-        return {}
-    found = conditions(wells)
-    return {unit_key(unit, found): unit for unit in TASKS[score].units(found)}
+    return {} if lacks(run, score, wells) else named_units(score, conditions(wells, run.config.screen.condition))
+
+
+def lacks(run: Run, score: str, wells: pd.DataFrame | None = None) -> str:
+    """Why a score has no answer in this run, in words; "" where it has one. All rest on profiles relative to controls.
+
+    wells: those of the run, where the caller has them.
+    """
+    wells = _wells(run) if wells is None else wells
+    columns = run.config.screen.condition
+    return find(score).lacks(wells, columns) or ("" if CONTROLS.is_there(wells, columns) else CONTROLS.lack)
+
+
+def lacking(run: Run) -> dict[str, str]:
+    """The scores that the config asks for and that have no table, and why, in words."""
+    records = {score: read_record(run.storage, table_key(score)) or {} for score in in_order(run.config.scores.tasks)}
+    return {score: record["why"] for score, record in records.items() if record.get("why")}
 
 
 def plates_of(run: Run, score: str, unit: str) -> set[Plate]:
@@ -92,7 +101,7 @@ def score_unit(results: Location, score: str, unit: str) -> dict[str, Any]:
 
 def _score(run: Run, score: str, wanted: Unit) -> dict[str, pd.DataFrame]:
     profiles = _profiles(run, _plates_of(run, _wells(run), wanted))
-    earlier = {name: read_score(run.storage, name) for need in TASKS[score].needs for name in _tables(run, need)}
+    earlier = {name: read_score(run.storage, name) for need in find(score).needs for name in _tables(run, need)}
     return run_unit(score, profiles, wanted, Rules(run.config.scores.mode, run.config.scores.seed), earlier)
 
 
@@ -108,17 +117,14 @@ def finish_score(results: Location, score: str, partial: str = "") -> dict[str, 
         record = read_record(run.storage, part_key(score, unit)) or {}
         folder = f"scores/parts/{score}/{unit}/"
         parts.append({name: _read(run.storage, f"{folder}{name}.parquet") for name in record.get("tables", ())})
-    tables = concatenate(parts)
+    tables = concatenate(parts, run.config.screen.condition)
     for name, table in tables.items():
         run.storage.put(f"scores/{name}.parquet", encode_table(table, partial))
     for gone in set(before.get("tables", ())) - set(tables):
         run.storage.remove(f"scores/{gone}.parquet")
-    finish(run.storage, key, inputs, tables=list(tables))
-    return (
-        {}
-        if tables
-        else {"why": "there is nothing to score: no plate has profiles of negative controls, or no feature is left"}
-    )
+    why = "" if tables else lacks(run, score) or NOTHING
+    finish(run.storage, key, inputs, tables=list(tables), **({"why": why} if why else {}))
+    return {"why": why} if why else {}
 
 
 def compare_modes(results: Location) -> dict[str, Any]:
@@ -137,14 +143,16 @@ def compare_modes(results: Location) -> dict[str, Any]:
     other = "published" if run.config.scores.mode == "correct" else "correct"
     theirs: dict[str, pd.DataFrame] = {}
     profiles = _profiles(run, set(run.plates)) if ours else pd.DataFrame()
-    for score in [name for name in tasks if name in COMPARED and name in ours]:
-        theirs |= run_task(score, profiles, mode=other, seed=run.config.scores.seed, tables=theirs)
+    for score in [name for name in tasks if name in of_classes(ours)]:
+        theirs |= run_task(
+            score, profiles, mode=other, seed=run.config.scores.seed, tables=theirs, columns=run.config.screen.condition
+        )
     key = f"scores/{COMPARISON}.parquet"
     if theirs:
         run.storage.put(key, encode_table(mode_differences(ours, theirs)))
     elif COMPARISON in _tables(run, COMPARISON):
         run.storage.remove(key)
-    _remove_scores(run, set(TASKS) - set(tasks))
+    _remove_scores(run, set(names()) - set(tasks))
     finish(run.storage, table_key(COMPARISON), inputs, tables=[COMPARISON] if theirs else [])
     return {}
 
@@ -168,8 +176,12 @@ class _Sources:
 
     def of_unit(self, score: str, unit: Unit) -> dict[str, Any]:
         plates = _plates_of(self.run, self.wells, unit)
-        records = {need: read_record(self.run.storage, table_key(need)) for need in TASKS[score].needs}
-        return self._of(plates) | {"needs": {need: digest(record) for need, record in records.items()}}
+        records = {need: read_record(self.run.storage, table_key(need)) for need in find(score).needs}
+        return self._of(plates) | {
+            "needs": {need: digest(record) for need, record in records.items()},
+            "conditions": [condition.columns() for condition in unit],
+            "revision": [REVISION, find(score).revision],
+        }
 
     def of_score(self, score: str) -> dict[str, Any]:
         names = units(self.run, score)
@@ -183,9 +195,9 @@ class _Sources:
 
     def _of(self, plates: set[Plate]) -> dict[str, Any]:
         settings = self.run.config.scores
-        own = self.wells[_is_of(self.wells, plates)].drop_duplicates(PLATE)
-        expected = _expected(self.wells, plates)[[*PLATE, "Metadata_Well"]].astype(str)
-        variants = dict(zip(map("/".join, own[PLATE].to_numpy()), own["Metadata_variant"], strict=True))
+        own = self.wells[_is_of(self.wells, plates)].drop_duplicates(PLATE_KEY)
+        expected = _expected(self.wells, plates)[WELL_KEY].astype(str)
+        variants = dict(zip(map("/".join, own[PLATE_KEY].to_numpy()), own[VARIANT], strict=True))
         return {
             "profiles": {plate.key: self.files[plate] for plate in sorted(plates) if plate in self.files},
             "expected": digest(sorted(expected.to_numpy().tolist())),
@@ -275,7 +287,7 @@ def read_score(storage: Storage, name: str) -> pd.DataFrame:
 def _plates_of(run: Run, wells: pd.DataFrame, unit: Unit) -> set[Plate]:
     """The plates that a unit of conditions reads, of those that have selected profiles or will."""
     mine = wells[np.logical_or.reduce([condition.rows(wells) for condition in unit])]
-    plates = {Plate(*row) for row in mine[PLATE].itertuples(index=False)} & set(run.plates)
+    plates = set(plate_list(mine)) & set(run.plates)
     if "centre_positions" in run.config.scores.steps:  # learns from all plates of a batch, of other conditions too
         batches = {plate.batch for plate in plates}
         plates = {plate for plate in run.plates if plate.batch in batches}
@@ -283,17 +295,17 @@ def _plates_of(run: Run, wells: pd.DataFrame, unit: Unit) -> set[Plate]:
 
 
 def _is_of(wells: pd.DataFrame, plates: Collection[Plate]) -> np.ndarray:
-    return np.array([Plate(*row) in plates for row in wells[PLATE].itertuples(index=False)], dtype=bool)
+    return np.array([plate in plates for plate in plate_list(wells)], dtype=bool)
 
 
 def _profiles(run: Run, plates: Collection[Plate]) -> pd.DataFrame:
     profiles = load_profiles(run.storage.location.join("profiles"), plates=plates)
-    if profiles.columns.str.startswith("Metadata_").all():
+    if is_metadata(profiles.columns).all():
         raise NotFound("Feature selection left no feature: too few wells, or wells that do not differ.")
-    wells = _wells(run)
-    variants = wells[[*PLATE, "Metadata_variant"]].drop_duplicates(PLATE)
-    profiles = profiles.drop(columns="Metadata_variant", errors="ignore").merge(variants, on=PLATE, how="left")
-    return corrected(with_missing(profiles, _expected(wells, plates))[0], run.config.scores.steps)
+    wells, columns = _wells(run), run.config.screen.condition
+    variants = wells[[*PLATE_KEY, VARIANT]].drop_duplicates(PLATE_KEY)
+    profiles = profiles.drop(columns=VARIANT, errors="ignore").merge(variants, on=PLATE_KEY, how="left")
+    return corrected(with_missing(profiles, _expected(wells, plates), columns)[0], run.config.scores.steps, columns)
 
 
 def _expected(wells: pd.DataFrame, plates: Collection[Plate]) -> pd.DataFrame:

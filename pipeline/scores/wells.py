@@ -1,15 +1,13 @@
-"""Profiles as the scores see them: conditions, the wells of a condition, consensus profiles.
+"""Profiles as the scores see them: the wells of a condition, consensus profiles.
 
-A profile table has one row a well, `Metadata_*` columns first, features after them. The annotations used are
-`Metadata_Plate`, `Metadata_Well`, `Metadata_broad_sample`, `Metadata_control_type` (always), `Metadata_Batch`,
-`Metadata_modality`, `Metadata_cell_type`, `Metadata_timepoint`, `Metadata_variant`, `Metadata_gene`,
-`Metadata_target_list` (genes separated by |), `Metadata_pert_iname` and a column of doses (where there are any).
+A profile table has one row a well, `Metadata_*` columns first, features after them. The annotations used are plate,
+well, sample and type of control (always), the columns of the condition, and batch, variant, gene, list of genes
+(separated by |), name and dose (where they are there); `pipeline.screen.columns` says how they are called.
 What is a feature: `pipeline.profiles.columns`.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,21 +15,28 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ConfigError
-from pipeline.profiles.columns import NO_VALUE, as_text, dose_columns, first_text, no_numbers, ranked_columns
 from pipeline.profiles.columns import feature_names as measured_names
+from pipeline.profiles.columns import first_text, no_numbers, ranked_columns
 from pipeline.scores.rules import Rules
+from pipeline.screen.columns import (
+    BATCH,
+    CONTROL_TYPE,
+    DOSE,
+    GENE,
+    NEGCON,
+    PLATE,
+    SAMPLE,
+    SAMPLE_NAME,
+    TARGETS,
+    UNDOSED,
+    WELL_KEY,
+)
+from pipeline.screen.conditions import REQUIRED, Condition
+from pipeline.screen.doses import doses
+from pipeline.screen.spelling import text_of
 
-REQUIRED = ("Metadata_Plate", "Metadata_Well", "Metadata_broad_sample", "Metadata_control_type")
-OPTIONAL = (
-    "Metadata_Batch", "Metadata_modality", "Metadata_cell_type", "Metadata_timepoint", "Metadata_variant",
-    "Metadata_gene", "Metadata_target_list", "Metadata_pert_iname",
-)  # fmt: skip
-
-PLATE = ["Metadata_Batch", "Metadata_Plate"]
-
-#: Without them plates of several conditions are one, and no perturbation has a gene.
-CONDITION_COLUMNS = ("Metadata_modality", "Metadata_cell_type", "Metadata_timepoint")
-GENES = ("Metadata_gene", "Metadata_target_list")
+#: What scores say of wells besides.
+OPTIONAL = (BATCH, GENE, TARGETS, SAMPLE_NAME)
 
 #: A well with a larger share of values that are not finite has no profile worth ranking.
 MOSTLY_EMPTY = 0.5
@@ -39,38 +44,6 @@ MOSTLY_EMPTY = 0.5
 #: A feature so many times larger than the others leaves nothing of them: similarities are rounded to 12 decimals, and
 #: their part is the square of the inverse. It comes of a MAD of 0 and a tiny epsilon, and says nothing of a well.
 TOO_LARGE = 1e6
-
-#: Digits of a dose that tell it apart: files round 3.3333 in their own ways, and no dose series steps by a per cent.
-DOSE_DIGITS = 3
-
-#: Units of doses in micromoles per liter.
-MICROMOLAR = {"mm": 1e3, "um": 1.0, "nm": 1e-3, "pm": 1e-6}
-
-_A_DOSE = re.compile(r"([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?)\s*(.*)", re.IGNORECASE)
-#: 10,000 is ten thousand or ten, and stays as it is written
-_THOUSANDS = re.compile(r"[-+]?\d+,\d{3}")
-
-
-class Condition(NamedTuple):
-    """What is held fixed when wells are compared. `variant` tells secondary plates and re-imagings apart."""
-
-    modality: str = ""
-    cell_type: str = ""
-    timepoint: str = ""
-    variant: str = ""
-
-    @property
-    def key(self) -> str:
-        return "_".join(part.replace(" ", "-") for part in self if part) or "all"
-
-    def columns(self) -> dict[str, str]:
-        """The columns every score table starts with; `variant` only where there is one."""
-        columns = self._asdict()
-        return columns if self.variant else {name: columns[name] for name in ("modality", "cell_type", "timepoint")}
-
-    def rows(self, profiles: pd.DataFrame) -> np.ndarray:
-        parts = zip(self._fields, self, strict=True)
-        return np.logical_and.reduce([text_of(profiles, f"Metadata_{name}") == part for name, part in parts])
 
 
 @dataclass(frozen=True)
@@ -94,11 +67,11 @@ class Wells:
 
     @property
     def is_negative_control(self) -> np.ndarray:
-        return (self.meta["Metadata_control_type"] == "negcon").to_numpy()
+        return (self.meta[CONTROL_TYPE] == NEGCON).to_numpy()
 
     @property
     def is_query(self) -> np.ndarray:
-        return ~self.is_negative_control & (self.meta["Metadata_broad_sample"] != "").to_numpy()
+        return ~self.is_negative_control & (self.meta[SAMPLE] != "").to_numpy()
 
     def consensus(self, by: str, keep: np.ndarray | None = None) -> Consensus:
         """Median profile per value of the metadata column `by`, over query wells (and `keep`, a mask, if given)."""
@@ -141,7 +114,7 @@ def feature_names(profiles: pd.DataFrame, published: bool = False) -> list[str]:
     if text := no_numbers(profiles, measured):
         row = first_text(profiles[text[0]])
         value = " ".join(str(profiles[text[0]].iloc[row]).split())[:40] or "an empty text"
-        well = " ".join(text_of(profiles.iloc[[row]], name)[0] for name in (*PLATE, "Metadata_Well")).strip()
+        well = " ".join(text_of(profiles.iloc[[row]], name)[0] for name in WELL_KEY).strip()
         more = f" and {len(text) - 5} more" if len(text) > 5 else ""
         raise ConfigError(
             f"These profiles have columns that are no numbers: {', '.join(text[:5])}{more}. A column that does not "
@@ -161,13 +134,6 @@ def times_too_large(features: np.ndarray) -> np.ndarray:
     return size / np.quantile(size[size > 0], 0.5, method="lower") if (size > 0).any() else size
 
 
-def conditions(profiles: pd.DataFrame) -> list[Condition]:
-    """The conditions in these profiles, sorted. Profiles without condition columns are one condition."""
-    _check(profiles)
-    columns = {name: text_of(profiles, f"Metadata_{name}") for name in Condition._fields}
-    return sorted(Condition(*map(str, row)) for row in pd.DataFrame(columns).drop_duplicates().itertuples(index=False))
-
-
 def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Wells:
     """The non-empty wells of a condition, ordered by plate and well.
 
@@ -177,8 +143,8 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
     """
     rows = profiles[condition.rows(profiles)]
     meta = pd.DataFrame({name: text_of(rows, name) for name in (*REQUIRED, *OPTIONAL)}, dtype=object)
-    order = meta.sort_values(["Metadata_Batch", "Metadata_Plate", "Metadata_Well"]).index
-    order = order[((meta["Metadata_broad_sample"] != "") | (meta["Metadata_control_type"] == "negcon"))[order]]
+    order = meta.sort_values(WELL_KEY).index
+    order = order[((meta[SAMPLE] != "") | (meta[CONTROL_TYPE] == NEGCON))[order]]
     meta = meta.loc[order].reset_index(drop=True)
     meta = _dosed(meta, rows.iloc[order])
     names = np.array(feature_names(rows, rules.published))
@@ -186,80 +152,41 @@ def wells_of(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> Well
         raise ConfigError("These profiles have metadata but no features. Give the table with the features.")
     features = rows[names].to_numpy(dtype=float)[order]
 
+    keep = _on_every_plate(features, meta[PLATE].to_numpy(), rules)
+    if rules.published:
+        usable, large = np.ones(len(meta), dtype=bool), np.zeros_like(keep)
+        n_not_finite = int((~keep).sum())
+        return Wells(meta, features[:, keep], tuple(names[keep]), usable, n_not_finite, tuple(names[large]))
     is_finite = np.isfinite(features)
-    plates = meta["Metadata_Plate"].to_numpy()
-    keep = np.ones(len(names), dtype=bool)
-    if not is_finite.all():
-        for plate in pd.unique(plates):
-            lacks = np.isnan(features[plates == plate]).all(axis=0)
-            # A plate without any value, e.g. without cells, has no say in which features the others have.
-            keep &= ~lacks if rules.published or not lacks.all() else True
-    usable = np.ones(len(meta), dtype=bool)
-    if not rules.published:
-        usable = (~is_finite[:, keep]).mean(axis=1) <= MOSTLY_EMPTY if keep.any() else ~usable
-        keep &= is_finite[usable].all(axis=0)
+    usable = np.zeros(len(meta), dtype=bool)
+    if keep.any():
+        usable = (~is_finite[:, keep]).mean(axis=1) <= MOSTLY_EMPTY
+    keep &= is_finite[usable].all(axis=0)
     n_not_finite = int((~keep).sum())
     large = np.zeros_like(keep)
-    if not rules.published:
-        large[keep] = times_too_large(features[np.ix_(usable, keep)]) > TOO_LARGE
-        keep &= ~large
+    large[keep] = times_too_large(features[np.ix_(usable, keep)]) > TOO_LARGE
+    keep &= ~large
     features = features[:, keep]
-    if not rules.published:
-        usable &= np.any(features != 0, axis=1)
+    usable &= np.any(features != 0, axis=1)
     return Wells(meta, features, tuple(names[keep]), usable, n_not_finite, tuple(names[large]))
+
+
+def _on_every_plate(features: np.ndarray, plates: np.ndarray, rules: Rules) -> np.ndarray:
+    """Mask of the features (wells, features) of which every plate has a value."""
+    keep = np.ones(features.shape[1], dtype=bool)
+    if np.isfinite(features).all():
+        return keep
+    for plate in pd.unique(plates):
+        lacks = np.isnan(features[plates == plate]).all(axis=0)
+        # A plate without any value, e.g. without cells, has no say in which features the others have.
+        keep &= ~lacks if rules.published or not lacks.all() else True
+    return keep
 
 
 def _dosed(meta: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The wells with each dose of a sample named apart; `rows`: the same wells as the profiles say them."""
-    sample, dose = meta["Metadata_broad_sample"], pd.Series(doses(rows), index=meta.index)
-    treated = (sample != "") & (meta["Metadata_control_type"] != "negcon") & (dose != "")
+    sample, dose = meta[SAMPLE], pd.Series(doses(rows), index=meta.index)
+    treated = (sample != "") & (meta[CONTROL_TYPE] != NEGCON) & (dose != "")
     several = treated & (dose[treated].groupby(sample[treated]).transform("nunique").reindex(meta.index) > 1)
-    return meta.assign(
-        Metadata_broad_sample=sample.mask(several, sample + " @ " + dose),
-        Metadata_sample=sample,
-        Metadata_dose=dose.where(several, ""),
-    )
-
-
-def doses(profiles: pd.DataFrame) -> np.ndarray:
-    """The dose of each well as text, "" where none is said, from the first column of doses that says any."""
-    columns = (as_text(profiles[name]) for name in dose_columns(profiles.columns))
-    said = next((column for column in columns if (column != "").any()), None)
-    return np.full(len(profiles), "", dtype=object) if said is None else said.map(_dose).to_numpy(dtype=object)
-
-
-def _dose(text: str) -> str:
-    """One spelling a dose: 10 for 10.0, 10 uM for 10µM and 10000 nM; "" where none is said."""
-    match = _A_DOSE.fullmatch(text)
-    if match is None or _THOUSANDS.fullmatch(match[1]):
-        return "" if text in NO_VALUE else text
-    number, unit = float(match[1].replace(",", ".")), match[2].replace("\u00b5", "u").replace("\u03bc", "u")
-    molar = 1e6 if unit == "M" else MICROMOLAR.get(unit.lower())
-    number, unit = (number, unit) if molar is None else (number * molar, "uM")
-    return f"{float(f'{number:.{DOSE_DIGITS}g}'):g} {unit}".strip()
-
-
-def genes_of(meta: pd.DataFrame) -> list[frozenset[str]]:
-    """The genes each row stands for: its target list, or where it has none, its gene."""
-    listed = meta["Metadata_target_list"].where(meta["Metadata_target_list"] != "", meta["Metadata_gene"])
-    return [frozenset(gene.strip() for gene in genes.split("|") if gene.strip()) for genes in listed]
-
-
-def is_compound(condition: Condition) -> bool:
-    return condition.modality.lower() == "compound"
-
-
-def text_of(profiles: pd.DataFrame, column: str) -> np.ndarray:
-    """A metadata column as text; missing columns and missing values are empty."""
-    if column not in profiles:
-        return np.full(len(profiles), "", dtype=object)
-    return as_text(profiles[column]).to_numpy(dtype=object)
-
-
-def _check(profiles: pd.DataFrame) -> None:
-    missing = [name for name in REQUIRED if name not in profiles]
-    if missing:
-        raise ConfigError(
-            f"These profiles have no column {', '.join(missing)}. Annotate them with the plate map and the "
-            "perturbation table, or name their screen, so that the columns can come from its tables."
-        )
+    named = {SAMPLE: sample.mask(several, sample + " @ " + dose), UNDOSED: sample, DOSE: dose.where(several, "")}
+    return meta.assign(**named)

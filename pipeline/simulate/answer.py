@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy.stats import binom
 
+from pipeline.screen.columns import NEGCON
+
 #: Chance that a screen with nothing wrong has more false discoveries than `Answer.inert_allowed`.
 TOLERANCE = 0.01
 
@@ -59,7 +61,7 @@ def check_answer(truth: pd.DataFrame, detection: pd.DataFrame, alpha: float = 0.
     With Benjamini and Hochberg's rule an inert perturbation is retrieved only with p < alpha, so the number of them
     is at most binomial(n, alpha); `inert_allowed` is that law's 99th percentile.
     """
-    planted = truth[truth.expected != "negcon"]
+    planted = truth[truth.expected != NEGCON]
     scores = detection.rename(columns={"label": "broad_sample"})
     scores = scores[["modality", "broad_sample", "mean_average_precision", "p", "q", "retrieved"]]
     columns = ["modality", "broad_sample", "gene", "strength", "expected", "relation"]

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.screen import well_name
+from pipeline.screen.columns import NEGCON
 from pipeline.simulate.render import CHANNELS, Microscope, Phenotype
 
 BATCH = "2026_01_05_Simulated"
@@ -72,8 +73,8 @@ class Sample(NamedTuple):
 
     @property
     def expected(self) -> str:
-        if self.control_type == "negcon":
-            return "negcon"
+        if self.control_type == NEGCON:
+            return NEGCON
         return "inert" if self.strength == 0 else "weak" if abs(self.strength) < 0.6 else "strong"
 
     @property
@@ -110,10 +111,10 @@ def samples(design: ScreenDesign) -> tuple[Sample, ...]:
         add("crispr", f"GUIDE-{number + 1:02d}-1", 1.0)
         add("crispr", f"GUIDE-{number + 1:02d}-2", 0.85)
         add("orf", f"ORF-{number + 1:02d}", -0.85)
-    found.append(Sample("compound", "DMSO", "", "negcon", 0.0, Phenotype()))
+    found.append(Sample("compound", "DMSO", "", NEGCON, 0.0, Phenotype()))
     for modality, name in (("crispr", "NO-SITE"), ("orf", "ORF-CONTROL")):
         for number in range((design.negcons + 3) // 4):
-            found.append(Sample(modality, f"{name}-{number + 1:02d}", "", "negcon", 0.0, Phenotype()))
+            found.append(Sample(modality, f"{name}-{number + 1:02d}", "", NEGCON, 0.0, Phenotype()))
     return tuple(sorted(found, key=lambda sample: list(MODALITIES).index(sample.modality)))
 
 
@@ -148,8 +149,8 @@ def platemap(design: ScreenDesign, modality: str) -> pd.DataFrame:
     """plate_map_name, well_position, broad_sample (and solvent). An empty sample is DMSO on the compound map and an
     empty well, one a map, on the others."""
     here = [sample for sample in samples(design) if sample.modality == modality]
-    treated = [sample.name for sample in here if sample.control_type != "negcon"]
-    controls = [sample.name for sample in here if sample.control_type == "negcon"]
+    treated = [sample.name for sample in here if sample.control_type != NEGCON]
+    controls = [sample.name for sample in here if sample.control_type == NEGCON]
     names = treated * design.copies + [controls[one % len(controls)] for one in range(design.negcons)]
     if modality == "compound":
         names = ["" if name == "DMSO" else name for name in names]
@@ -190,7 +191,7 @@ def faults(design: ScreenDesign) -> tuple[Fault, ...]:
         empty = next(well for well, sample in wells[modality].items() if sample is None)
         found += [Fault(plate, empty, None, None, "no cells") for plate in plate_names(design, modality)]
     controls = {
-        modality: [well for well, sample in placed.items() if sample is not None and sample.control_type == "negcon"]
+        modality: [well for well, sample in placed.items() if sample is not None and sample.control_type == NEGCON]
         for modality, placed in wells.items()
     }
     last = {modality: plate_names(design, modality)[-1] for modality in MODALITIES}
@@ -288,7 +289,7 @@ def perturbations(design: ScreenDesign, modality: str) -> pd.DataFrame:
     """The annotation table of a modality, with the columns of CPJUMP1's."""
     rows = []
     for one in (sample for sample in samples(design) if sample.modality == modality):
-        control = one.control_type == "negcon"
+        control = one.control_type == NEGCON
         row = {"broad_sample": one.name, "gene": one.gene}
         if modality == "compound":
             does = {"mimic": "inhibitor", "oppose": "activator", "": "inert compound"}[one.relation]

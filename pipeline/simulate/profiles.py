@@ -13,11 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.config import Screen
-from pipeline.scores.annotations import primary_plates, well_annotations
+from pipeline.scores.genes import genes_of
 from pipeline.scores.load import LEVEL
-from pipeline.scores.wells import Condition, genes_of
 from pipeline.screen import Plate, well_position
+from pipeline.screen.columns import BATCH, MODALITY, PLATE, PLATE_KEY, SAMPLE, VARIANT, WELL, column_of
+from pipeline.screen.conditions import Condition
+from pipeline.screen.groups import primary_plates
+from pipeline.screen.model import Screen
+from pipeline.screen.spelling import is_negcon
+from pipeline.screen.variants import well_annotations
 
 #: Sign of a modality's effect along its gene's direction.
 SIGN = {"orf": -1.0}
@@ -53,24 +57,24 @@ def simulate_profiles(
     position adds on every plate. Equal arguments give equal profiles, whichever plates are asked for.
     """
     wells = well_annotations(screen)
-    keys = pd.MultiIndex.from_frame(wells[["Metadata_Batch", "Metadata_Plate"]])
+    keys = pd.MultiIndex.from_frame(wells[PLATE_KEY])
     if plates is None:
-        wanted = pd.MultiIndex.from_frame(primary_plates(screen)[["Metadata_Batch", "Metadata_Plate"]])
+        wanted = pd.MultiIndex.from_frame(primary_plates(screen)[PLATE_KEY])
     else:
         wanted = pd.MultiIndex.from_tuples([tuple(plate) for plate in plates], names=["batch", "plate"])
-    truth = _plant(wells, active, strength, seed)
+    truth = _plant(screen, wells, active, strength, seed)
     wells = wells[keys.isin(wanted)].reset_index(drop=True)
 
     directions, patterns = _Directions(n_features, seed), _Directions(n_features, seed + 1)
-    samples = truth.drop_duplicates(["Metadata_modality", "Metadata_broad_sample"])
-    own = directions(samples["Metadata_modality"] + samples["Metadata_broad_sample"])
-    shared = directions(samples["gene"]) * samples["Metadata_modality"].map(SIGN).fillna(1.0).to_numpy()[:, None]
+    samples = truth.drop_duplicates([MODALITY, SAMPLE])
+    own = directions(samples[MODALITY] + samples[SAMPLE])
+    shared = directions(samples["gene"]) * samples[MODALITY].map(SIGN).fillna(1.0).to_numpy()[:, None]
     effect = likeness * shared + np.sqrt(1 - likeness**2) * own
-    at = pd.MultiIndex.from_frame(samples[["Metadata_modality", "Metadata_broad_sample"]])
-    row = at.get_indexer(pd.MultiIndex.from_frame(wells[["Metadata_modality", "Metadata_broad_sample"]]))
-    strengths = wells.merge(truth, how="left", on=_SAMPLE)["strength"].fillna(0).to_numpy()
+    at = pd.MultiIndex.from_frame(samples[[MODALITY, SAMPLE]])
+    row = at.get_indexer(pd.MultiIndex.from_frame(wells[[MODALITY, SAMPLE]]))
+    strengths = wells.merge(truth, how="left", on=_sample_key(screen))["strength"].fillna(0).to_numpy()
 
-    plate = wells["Metadata_Batch"] + wells["Metadata_Plate"]
+    plate = wells[BATCH] + wells[PLATE]
     features = np.empty((len(wells), n_features))
     for name, rows in plate.groupby(plate).indices.items():
         rng = np.random.default_rng([seed, *str(name).encode()])
@@ -78,8 +82,8 @@ def simulate_profiles(
     affected = strengths > 0
     features[affected] += strengths[affected, None] * effect[row[affected]]
     if position_effect:
-        positions = sorted(set(wells["Metadata_Well"]), key=well_position)
-        where = pd.Index(positions).get_indexer(wells["Metadata_Well"])
+        positions = sorted(set(wells[WELL]), key=well_position)
+        where = pd.Index(positions).get_indexer(wells[WELL])
         features += position_effect * patterns(pd.Series(positions))[where]
     names = [f"{('Cells', 'Cytoplasm', 'Nuclei')[i % 3]}_Simulated_{i:04d}" for i in range(n_features)]
     return Planted(pd.concat([wells, pd.DataFrame(features, columns=names)], axis=1), truth)
@@ -87,16 +91,13 @@ def simulate_profiles(
 
 def write_gallery(profiles: pd.DataFrame, folder: Path, level: str = LEVEL, suffix: str = "parquet") -> None:
     """One file a plate in the gallery's layout; `suffix` "parquet" or "csv.gz" (five significant digits, as there)."""
-    for (batch, plate), table in profiles.groupby(["Metadata_Batch", "Metadata_Plate"]):
+    for (batch, plate), table in profiles.groupby(PLATE_KEY):
         path = folder / str(batch) / str(plate) / f"{plate}_{level}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == "parquet":
             table.to_parquet(path, index=False)
         else:
             table.to_csv(path, index=False, float_format="%.5g")
-
-
-_SAMPLE = [f"Metadata_{name}" for name in (*Condition._fields, "broad_sample")]
 
 
 class _Directions:
@@ -113,20 +114,27 @@ class _Directions:
         return np.array(drawn).reshape(-1, self.n_features)[codes]
 
 
+def _sample_key(screen: Screen) -> list[str]:
+    """The columns of a sample in a condition."""
+    return [*map(column_of, screen.condition), VARIANT, SAMPLE]
+
+
 def _plant(
-    wells: pd.DataFrame, active: float | Mapping[str | Condition, float], strength: float, seed: int
+    screen: Screen, wells: pd.DataFrame, active: float | Mapping[str | Condition, float], strength: float, seed: int
 ) -> pd.DataFrame:
     """Which samples act in which condition: exactly the share asked for, drawn once for the whole screen."""
-    samples = wells[(wells["Metadata_control_type"] != "negcon") & (wells["Metadata_broad_sample"] != "")]
-    samples = samples.drop_duplicates(_SAMPLE).reset_index(drop=True)
+    samples = wells[~is_negcon(wells) & (wells[SAMPLE] != "")]
+    key = _sample_key(screen)
+    samples = samples.drop_duplicates(key).reset_index(drop=True)
     # A compound of several targets points along one of them: the first in the alphabet.
-    names = samples["Metadata_broad_sample"]
-    genes = [min(mine, default=name) for mine, name in zip(genes_of(samples), names, strict=True)]
+    genes = [min(mine, default=name) for mine, name in zip(genes_of(samples), samples[SAMPLE], strict=True)]
     acts = np.zeros(len(samples), dtype=bool)
     rng = np.random.default_rng([seed, 1])
-    keys = samples[_SAMPLE[:-1]].apply(tuple, axis=1)
-    for key, rows in keys.groupby(keys).indices.items():
-        condition = Condition(*key)  # type: ignore[misc]
-        share = active.get(condition, active.get(condition.modality, 0.0)) if isinstance(active, Mapping) else active
+    keys = samples[key[:-1]].apply(tuple, axis=1)
+    for parts, rows in keys.groupby(keys).indices.items():
+        *values, variant = map(str, parts)  # type: ignore[call-overload]
+        condition = Condition(tuple(values), variant, screen.condition)
+        modality = condition.get("modality")
+        share = active.get(condition, active.get(modality, 0.0)) if isinstance(active, Mapping) else active
         acts[rng.permutation(rows)[: round(share * len(rows))]] = True
-    return samples[_SAMPLE].assign(gene=genes, strength=np.where(acts, strength, 0.0))
+    return samples[key].assign(gene=genes, strength=np.where(acts, strength, 0.0))

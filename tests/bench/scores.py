@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 
 from pipeline.config import load_screen
-from pipeline.plan.metadata import plate_list, screen_plates
-from pipeline.scores import TASKS, run_task
-from pipeline.scores.annotations import primary_plates
+from pipeline.scores import in_order, names, run_task
 from pipeline.scores.wells import feature_names
+from pipeline.screen.groups import primary_plates
+from pipeline.screen.plates import plate_list, screen_plates
 from pipeline.simulate.profiles import simulate_profiles
 from tests.bench.cost import apart, cost
 from tests.bench.report import Section, Target
@@ -54,7 +54,7 @@ def detection_by_copairs(profiles: pd.DataFrame) -> None:
 
 def every_task(profiles: pd.DataFrame) -> None:
     tables: dict[str, pd.DataFrame] = {}
-    for name in TASKS:
+    for name in in_order(names()):
         tables |= run_task(name, profiles, null_size=NULL, tables=tables)
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.cli.scores import SCORES, STEPS
 from pipeline.config import SCREENS, Config
-from pipeline.scores import TASKS, corrections
+from pipeline.scores import names, steps
 from tests.conftest import ROOT
 
 
@@ -152,7 +152,7 @@ def test_the_papers_splits_are_written_and_checked(tmp_path: Path) -> None:
 
 
 def test_the_help_of_scores_names_every_score_and_step() -> None:
-    for text, table in ((SCORES, TASKS), (STEPS, corrections.STEPS)):
+    for text, table in ((SCORES, names()), (STEPS, steps.STEPS)):
         assert sorted(re.findall(r"\w+", text.removeprefix("Of: "))) == sorted(table)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.plan import gallery, make_plan
-from pipeline.plan.gallery import parse_names, well_names
+from pipeline.layouts import images as gallery
+from pipeline.layouts.images import parse_names
+from pipeline.plan import make_plan
+from pipeline.plan.listing import well_names
 from pipeline.screen import PLATE_FORMATS, Plate, plate_size, plate_wells, well_name, well_position
 from tests.plan.conftest import image_name, tiff
 
@@ -268,13 +271,11 @@ def test_a_plate_whose_name_leads_out_of_its_folder_is_not_planned(screen, kinds
     screen.plate("P1")
     screen.plate("P2")
     found = gallery.find
-    monkeypatch.setattr(
-        gallery,
-        "find",
-        lambda *where: {
-            (plate if plate.plate == "P2" else Plate("B1", "..")): at for plate, at in found(*where).items()
-        },
-    )
+
+    def find(*where):
+        return {(plate if plate.plate == "P2" else Plate("B1", "..")): at for plate, at in found(*where).items()}
+
+    monkeypatch.setattr(gallery, "LAYOUT", replace(gallery.LAYOUT, find=find))
     plan = make_plan(screen.config())
     assert (plan.plate_list, kinds(plan)) == ([("B1", "P2")], ["plate_unusable"])
     assert "'..' cannot be the name of a batch or plate: it leads out of its folder" in plan.findings["what"][0]

@@ -4,7 +4,10 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.plan import in_group, make_plan, screen_plates, screen_wells
+from pipeline.plan import make_plan
+from pipeline.screen.groups import in_group
+from pipeline.screen.plates import screen_plates
+from pipeline.screen.wells import screen_wells
 
 PLATES = "batch,plate,plate_map_name,modality\nB1,P1,map,compound\n"
 MAP = "well_position broad_sample\nA01 drug\nA02 \nB01 other\n"

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline import open_profiles
 from pipeline.errors import ConfigError, NotFound
-from pipeline.profiles.columns import dose_columns, feature_names, lone_names, ranked_columns
+from pipeline.profiles.columns import feature_names, lone_names, ranked_columns
+from pipeline.screen.doses import dose_columns
 
 LEVEL = "normalized_feature_select_negcon_batch"
 WELLS = ["A01", "A02", "B01"]

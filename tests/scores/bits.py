@@ -10,8 +10,8 @@ import pandas as pd
 
 from pipeline.config import SelectConfig
 from pipeline.profiles.select import correlations, select_features
+from pipeline.scores.registry import in_order, names, run_task
 from pipeline.scores.rules import MODES
-from pipeline.scores.tasks import TASKS, run_task
 from pipeline.scores.wells import feature_names
 
 #: whose coordinates are the machine's
@@ -27,7 +27,7 @@ if __name__ == "__main__":
     profiles = profiles.drop(columns=[name for name in names if name not in selected.kept])
     for mode in MODES:
         tables: dict[str, pd.DataFrame] = {}
-        for task in TASKS:
+        for task in in_order(names()):
             if task != APART:
                 tables |= run_task(task, profiles, mode=mode, null_size=5000, tables=tables)
         for name, table in tables.items():

@@ -65,7 +65,7 @@ def test_the_numbers_are_those_of_copairs_on_the_same_grouping(folder: Path) -> 
             progress_bar=False,
         ).query("not is_control")
         theirs = theirs.rename(columns={"Assay_Plate_Barcode": "plate"})
-        joined = ours[ours["variant"] == f"time_point {time}"].merge(theirs, on=["plate", "well"], suffixes=("", "_c"))
+        joined = ours[ours["time_point"] == str(time)].merge(theirs, on=["plate", "well"], suffixes=("", "_c"))
         assert len(joined) == 16
         np.testing.assert_allclose(joined["average_precision"], joined["average_precision_c"], rtol=1e-6)
     assert sorted(set(tables["detection"]["label"])) == ["A | 1", "A | 10", "B | 1", "B | 10"]

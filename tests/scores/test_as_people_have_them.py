@@ -17,12 +17,13 @@ import yaml
 from pipeline.config import Screen, load_screen
 from pipeline.errors import ConfigError, NotFound
 from pipeline.scores import Condition, Rules, check_annotations, conditions, load_profiles, run_task, scores_command
-from pipeline.scores.annotations import well_annotations
-from pipeline.scores.corrections import corrected
 from pipeline.scores.load import LEVEL
 from pipeline.scores.notes import contradictions, describe_columns, describe_wells
-from pipeline.scores.wells import TOO_LARGE, doses, wells_of
+from pipeline.scores.steps import corrected
+from pipeline.scores.wells import TOO_LARGE, wells_of
 from pipeline.screen import Plate
+from pipeline.screen.doses import doses
+from pipeline.screen.variants import well_annotations
 from pipeline.simulate.profiles import write_gallery
 from tests.scores import small
 
@@ -459,7 +460,7 @@ def test_plates_of_one_name_with_other_samples_on_them_are_other_plates(good, tm
     names = list(good.filter(like="Cells_"))
     other[names] += 0.1 * np.random.default_rng(1).normal(size=(len(good), len(names)))
     write_gallery(pd.concat([good, other]), tmp_path)
-    assert conditions(load_profiles(str(tmp_path))) == [Condition("compound", "A549", "short")]
+    assert conditions(load_profiles(str(tmp_path))) == [Condition(("compound", "A549", "short"))]
 
 
 def test_the_plates_table_can_say_which_plates_are_one(good, tmp_path):

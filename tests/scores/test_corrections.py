@@ -10,7 +10,7 @@ from pycytominer.operations import Spherize
 from pipeline.config import ScoresConfig
 from pipeline.errors import ConfigError
 from pipeline.scores import run_task
-from pipeline.scores.corrections import STEPS, centre_positions, clip_features, corrected, sphere, steps_of
+from pipeline.scores.steps import STEPS, centre_positions, clip_features, corrected, sphere, steps_of
 from pipeline.scores.wells import feature_names
 from tests.scores.small import screen
 

@@ -6,8 +6,9 @@ import pytest
 from scipy.stats import fisher_exact
 
 from pipeline.scores import Condition, Rules, conditions, run_task
-from pipeline.scores.directionality import by_cell_type, cosines, directionality, strongest_pairs, summary
 from pipeline.scores.wells import Consensus
+from pipeline.tasks.directionality import by_cell_type, cosines, directionality, summary
+from pipeline.tasks.pairs import pairs
 
 PUBLISHED = Rules("published")
 
@@ -51,7 +52,7 @@ def test_thresholds_counts_and_fisher_by_hand():
 
 
 def cosines_of(true: np.ndarray, null: np.ndarray):
-    from pipeline.scores.directionality import Cosines
+    from pipeline.tasks.directionality import Cosines
 
     return Cosines(true, null, pd.DataFrame())
 
@@ -111,7 +112,7 @@ def test_an_inert_screen_has_five_percent_at_either_end(profiles):
     features = [name for name in inert if not name.startswith("Metadata")]
     inert[features] = rng.normal(size=(len(inert), len(features)))
     unit = by_cell_type(conditions(inert))[0]
-    table = directionality(inert, unit, Rules())["directionality"].query("gene_timepoint == 'all'")
+    table = directionality(inert, unit, Rules(), {})["directionality"].query("gene_timepoint == 'all'")
     assert (table["p_above"] > 0.001).all()
     assert (table["p_below"] > 0.001).all()
     assert table["percent_above"].between(2.5, 7.5).all()
@@ -123,7 +124,7 @@ def test_the_histogram_holds_the_whole_null(tables):
 
 
 def test_the_strongest_pairs_are_the_ten_at_either_end_per_cell_type(tables):
-    table = strongest_pairs(tables["correct"]["directionality_pairs"])["pairs"]
+    table = pairs(pd.DataFrame(), (), Rules(), tables["correct"])["pairs"]
     assert table.groupby(["cell_type", "list"]).size().to_dict() == {
         (cell, end): 10 for cell in ("A549", "U2OS") for end in ("top10", "bottom10")
     }
@@ -134,7 +135,7 @@ def test_the_strongest_pairs_are_the_ten_at_either_end_per_cell_type(tables):
 
 
 def test_conditions_of_another_variant_are_not_pooled():
-    found = [Condition("compound", "A549", "long"), Condition("compound", "A549", "long", "density 80")]
+    found = [Condition(("compound", "A549", "long")), Condition(("compound", "A549", "long"), "density 80")]
     assert len(by_cell_type(found)) == 2
 
 
@@ -142,5 +143,5 @@ def test_every_table_names_the_pair_of_modalities_as_its_modality(tables):
     for name in ("directionality", "directionality_pairs", "directionality_null"):
         assert set(tables["correct"][name]["modality"]) == {"orf-crispr", "compound-crispr", "compound-orf"}
         assert (tables["correct"][name]["modality"] == tables["correct"][name]["comparison"]).all()
-    strongest = strongest_pairs(tables["correct"]["directionality_pairs"])["pairs"]
+    strongest = pairs(pd.DataFrame(), (), Rules(), tables["correct"])["pairs"]
     assert set(strongest["modality"]) <= {"compound-crispr", "compound-orf"}

@@ -6,17 +6,27 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline.scores import fraction_retrieved, run_task
-from pipeline.scores.figures import (
-    CHANCE,
-    as_svg,
-    detection_figure,
-    directionality_figure,
-    figures,
-    gene_compound_figure,
-    gene_figure,
-    tables_of,
-    umap_figure,
-)
+from pipeline.scores.drawing import CHANCE, as_svg, draw
+from pipeline.tasks import detection, gene_compound
+from pipeline.tasks.directionality import directionality_figure, gene_figure
+from pipeline.tasks.umap import umap_figure
+
+HIGHLIGHTED = {"directionality": ("BRD4",)}
+
+
+def figures(tables) -> dict[str, Figure]:
+    return {name: drawing.figure for name, drawing in draw(tables, HIGHLIGHTED).items()}
+
+
+def detection_figure(table: pd.DataFrame) -> Figure:
+    return detection.figures({"detection": table}, ())["detection"].figure
+
+
+def with_variant(table: pd.DataFrame, variant: str) -> pd.DataFrame:
+    """The table as a score makes it of such plates: the variant comes after the columns of the condition."""
+    table = table.copy()
+    table.insert(3, "variant", variant)
+    return table
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +89,7 @@ def test_highlighted_pairs_are_named_in_the_umap():
             "modality": ["compound", "crispr", "crispr"],
             "cell_type": "A549",
             "timepoint": "long",
+            "label": "",
             "gene": ["", "PLK1", "OTHER"],
             "target_list": ["PLK1|BRD4", "", ""],
             "umap_1": [0.0, 1, 2],
@@ -86,14 +97,14 @@ def test_highlighted_pairs_are_named_in_the_umap():
             "mode": "correct",
         }
     )
-    names = [text.get_text() for text in umap_figure(wells).axes[0].get_legend().get_texts()]
+    names = [text.get_text() for text in umap_figure(wells, ["PLK1", "AURKB"]).axes[0].get_legend().get_texts()]
     assert {"PLK1 listed by compound", "PLK1 reagent"} <= set(names)
     assert not [name for name in names if name.startswith("AURKB")]
 
 
 def test_the_red_lines_are_what_chance_gives_and_every_box_says_its_n(tables):
     table = tables["gene_compound"]
-    panel = gene_compound_figure(table).axes[0]
+    panel = gene_compound.figures({"gene_compound": table}, ())["gene_compound"].figure.axes[0]
     by = ["modality", "compound_timepoint", "gene_timepoint"]
     groups = table[table["cell_type"] == "A549"].groupby(by)
     expected = sorted(groups["expected_average_precision"].median())
@@ -105,19 +116,18 @@ def test_the_red_lines_are_what_chance_gives_and_every_box_says_its_n(tables):
 
 def test_secondary_plates_are_not_mixed_into_the_boxes(tables):
     table = tables["detection"]
-    mixed = pd.concat([table.assign(variant=""), table.assign(variant="density_pct 80", retrieved=False)])
+    mixed = pd.concat([with_variant(table, ""), with_variant(table.assign(retrieved=False), "density_pct 80")])
     assert texts(figures({"detection": mixed})["detection"]) == texts(detection_figure(table))
-    doses = pd.concat([table.assign(variant="dose 1"), table.assign(variant="dose 2")])
+    doses = pd.concat([with_variant(table, "dose 1"), with_variant(table, "dose 2")])
     titles = [panel.get_title() for panel in figures({"detection": doses})["detection"].axes]
     assert titles == ["A549 dose 1", "A549 dose 2", "U2OS dose 1", "U2OS dose 2"]
 
 
 def test_the_tables_of_every_figure_are_there_and_the_same_figure_is_the_same_bytes(tables):
-    drawn, again = figures(tables), figures(tables)
-    for name, figure in drawn.items():
-        assert set(tables_of(name)) <= set(tables)
-        assert as_svg(figure) == as_svg(again[name])
-    assert tables_of("umap_main") == ["umap"]
+    drawn, again = draw(tables, HIGHLIGHTED), draw(tables, HIGHLIGHTED)
+    for name, drawing in drawn.items():
+        assert set(drawing.tables) <= set(tables)
+        assert as_svg(drawing.figure) == as_svg(again[name].figure)
 
 
 def test_steps_before_the_scores_stand_above_the_figure(tables):

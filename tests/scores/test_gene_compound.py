@@ -6,11 +6,11 @@ import pytest
 from copairs.map import multilabel
 
 from pipeline.scores import Condition, Rules
-from pipeline.scores.gene_compound import gene_compound, pairings
+from pipeline.tasks.gene_compound import gene_compound, pairings
 from tests.scores.test_sisters import flat, retrieved
 
-COMPOUND = Condition("compound", "A549", "short")
-ORF = Condition("orf", "A549", "long")
+COMPOUND = Condition(("compound", "A549", "short"))
+ORF = Condition(("orf", "A549", "long"))
 
 
 def matched(
@@ -22,7 +22,7 @@ def matched(
     kept = pd.concat(
         [retrieved(COMPOUND, *(row[0] for row in compounds)), retrieved(ORF, *(row[0] for row in reagents))]
     )
-    return gene_compound(profiles, (COMPOUND, ORF), rules, kept)["gene_compound"].set_index("label")
+    return gene_compound(profiles, (COMPOUND, ORF), rules, {"detection": kept})["gene_compound"].set_index("label")
 
 
 def last_of(n_compounds: int) -> tuple[list, list]:
@@ -52,7 +52,7 @@ def test_genes_with_perturbations_of_one_kind_alone_are_left_out_and_counted():
         [flat(compounds, "compound"), flat(reagents, "orf").assign(Metadata_timepoint="long", Metadata_Plate="P2")]
     )
     kept = pd.concat([retrieved(COMPOUND, "c0", "c1"), retrieved(ORF, "r0", "r1")])
-    tables = gene_compound(profiles, (COMPOUND, ORF), Rules(), kept)
+    tables = gene_compound(profiles, (COMPOUND, ORF), Rules(), {"detection": kept})
     assert tables["gene_compound"]["label"].tolist() == ["G"]
     left_out = tables["gene_compound_left_out"].set_index("label")["why"].to_dict()
     assert left_out == {
@@ -128,11 +128,11 @@ def test_average_precision_agrees_with_copairs():
 
 def test_there_are_sixteen_pairings_of_cell_types_and_time_points():
     found = [
-        Condition(modality, cell, time)
+        Condition((modality, cell, time))
         for modality in ("compound", "crispr", "orf")
         for cell in ("A549", "U2OS")
         for time in ("long", "short")
     ]
     pairs = pairings(found)
     assert len(pairs) == 16
-    assert all(compound.cell_type == genetic.cell_type for compound, genetic in pairs)
+    assert all(compound.get("cell_type") == genetic.get("cell_type") for compound, genetic in pairs)

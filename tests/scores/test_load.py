@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.errors import ConfigError, NotFound
 from pipeline.scores import Condition, check_annotations, conditions, load, load_profiles, run_task, scores_command
-from pipeline.scores.annotations import well_annotations
 from pipeline.screen import Plate
+from pipeline.screen.variants import well_annotations
 from pipeline.simulate.profiles import simulate_profiles, write_gallery
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.storage import Location, open_storage
@@ -128,7 +128,7 @@ def test_plates_of_a_batch_without_a_feature_do_not_lose_it_for_the_others(few, 
         write_gallery(table.drop(columns=names[0]) if plate == first else table, tmp_path)
     read = load_profiles(str(tmp_path))
     assert read[names[0]].isna().sum() == 384
-    assert conditions(read) == [Condition("compound", "A549", "short"), Condition("orf", "A549", "short")]
+    assert conditions(read) == [Condition(("compound", "A549", "short")), Condition(("orf", "A549", "short"))]
 
 
 def test_the_scores_command_writes_one_table_a_task_and_returns_them(gallery, cpjump1, tmp_path):

@@ -6,9 +6,9 @@ import pytest
 from scipy.stats import fisher_exact
 
 from pipeline.errors import ConfigError
+from pipeline.paper.paper_check import as_text, lacking, paper_check, verdict
+from pipeline.paper.published_numbers import NUMBERS
 from pipeline.scores import Condition
-from pipeline.scores.paper_check import as_text, lacking, paper_check, verdict
-from pipeline.scores.published_numbers import NUMBERS
 from pipeline.simulate.profiles import simulate_profiles
 
 
@@ -17,7 +17,7 @@ def check(cpjump1) -> pd.DataFrame:
     """A screen in which just as many perturbations act in each condition as the paper retrieved there."""
     printed = pd.read_csv(cpjump1.published / "fig4a_fraction_retrieved.csv")
     active = {
-        Condition(row.modality, row.cell_type, row.timepoint): row.n_retrieved / row.n_perturbations
+        Condition((row.modality, row.cell_type, row.timepoint)): row.n_retrieved / row.n_perturbations
         for row in printed.itertuples()
     }
     planted = simulate_profiles(cpjump1, n_features=80, active=active, strength=2.0, likeness=0.3)
@@ -144,7 +144,7 @@ def test_a_plate_less_and_a_part_of_a_plate_take_their_condition_away(cpjump1, p
     plates = sorted(set(orfs["Metadata_Plate"]))
 
     def lacks(rows: pd.DataFrame) -> str:
-        return lacking(rows, cpjump1)[Condition("orf", "A549", "short")]
+        return lacking(rows, cpjump1)[Condition(("orf", "A549", "short"))]
 
     assert lacks(orfs) == ""
     assert lacks(orfs.drop(orfs.index[5:10])) == "", "five wells may be without cells"

@@ -6,12 +6,16 @@ import pytest
 from copairs.map import multilabel
 
 from pipeline.scores import Rules, run_task
-from pipeline.scores.sisters import sisters
-from pipeline.scores.wells import Condition
+from pipeline.screen.conditions import Condition
+from pipeline.tasks import sisters as module
 from tests.scores.small import screen
 
-COMPOUND = Condition("compound", "A549", "short")
-CRISPR = Condition("crispr", "A549", "short")
+COMPOUND = Condition(("compound", "A549", "short"))
+CRISPR = Condition(("crispr", "A549", "short"))
+
+
+def sisters(profiles, condition, rules, detection) -> dict[str, pd.DataFrame]:
+    return module.sisters(profiles, (condition,), rules, {"detection": detection})
 
 
 def retrieved(condition: Condition, *labels: str) -> pd.DataFrame:
@@ -84,7 +88,7 @@ def test_genes_with_one_guide_take_no_part():
 def test_what_has_no_sister_is_left_out_and_counted(mode, condition):
     rows = [("a", "G", [1, 0.0]), ("b", "G", [0.9, 0.1]), ("alone", "H", [1, 0.01]), ("far", "I", [0.5, 0.5])]
     kept = retrieved(condition, "a", "b", "alone", "far")
-    tables = sisters(flat(rows, condition.modality), condition, Rules(mode, null_size=10), kept)
+    tables = sisters(flat(rows, condition.get("modality")), condition, Rules(mode, null_size=10), kept)
     assert tables["sisters"]["label"].tolist() == ["G"]
     left_out = tables["sisters_left_out"]
     assert left_out[["label", "n_queries"]].to_numpy().tolist() == [["H", 1], ["I", 1]]

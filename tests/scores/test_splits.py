@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.scores.annotations import well_annotations
-from pipeline.scores.splits import (
+from pipeline.paper.splits import (
     as_text,
     check_split,
     check_split_file,
@@ -13,6 +12,7 @@ from pipeline.scores.splits import (
     representation_split,
     write_splits,
 )
+from pipeline.screen.variants import well_annotations
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 from pipeline.config import Screen
 from pipeline.errors import ConfigError
 from pipeline.scores import run_task, stage
-from pipeline.scores.corrections import corrected
 from pipeline.scores.coverage import with_missing
 from pipeline.scores.load import load_profiles
+from pipeline.scores.steps import corrected
 from pipeline.screen import Plate
 from pipeline.simulate.profiles import write_gallery
 from pipeline.storage import Location, open_storage

@@ -6,7 +6,17 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
 from pipeline.scores import Rules, mode_differences, overview, run_task
-from pipeline.scores.summaries import counts, gene_family, polypharmacology, t_tests
+from pipeline.tasks import counts as of_counts
+from pipeline.tasks import t_tests as of_t_tests
+from pipeline.tasks.polypharmacology import gene_family, polypharmacology
+
+
+def t_tests(tables, rules) -> dict[str, pd.DataFrame]:
+    return of_t_tests.t_tests(pd.DataFrame(), (), rules, tables)
+
+
+def counts(tables, rules) -> dict[str, pd.DataFrame]:
+    return of_counts.counts(pd.DataFrame(), (), rules, tables)
 
 
 def classes(rows: list[tuple[str, float, float]], **front: str) -> pd.DataFrame:
@@ -114,7 +124,7 @@ def test_a_gene_family_is_the_symbol_up_to_its_first_digit():
 
 
 def test_about_21_percent_of_compounds_hit_several_families(profiles):
-    table = polypharmacology(profiles, Rules())["polypharmacology"]
+    table = polypharmacology(profiles, (), Rules(), {})["polypharmacology"]
     families = table.query("quantity == 'gene families per compound'")
     assert families["count"].sum() == 306
     assert families.query("value > 1")["count"].sum() == 65

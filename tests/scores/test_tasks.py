@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.scores import TASKS, Rules, concatenate, conditions, overview, run_task, run_unit, unit_key
-from pipeline.scores.annotations import well_annotations
-from pipeline.scores.wells import Condition
+from pipeline.scores import Rules, concatenate, conditions, find, names, overview, run_task, run_unit, unit_key
+from pipeline.screen.conditions import Condition
+from pipeline.screen.variants import well_annotations
 from tests.scores.small import screen
 
 
@@ -28,7 +28,7 @@ def test_units_scored_apart_give_the_same_tables_as_the_whole(small):
     rules = Rules(null_size=200)
     for name, tables in whole.items():
         parts = []
-        for unit in TASKS[name].units(conditions(small)):
+        for unit in find(name).units(conditions(small)):
             # A worker holds the wells of its unit only.
             mine = pd.concat([small[condition.rows(small)] for condition in unit])
             parts.append(run_unit(name, mine, unit, rules, whole["detection"]))
@@ -38,24 +38,24 @@ def test_units_scored_apart_give_the_same_tables_as_the_whole(small):
 
 
 def test_units_have_keys_of_their_own(small):
-    keys = [unit_key(unit) for unit in TASKS["detection"].units(conditions(small))]
+    keys = [unit_key(unit) for unit in find("detection").units(conditions(small))]
     assert keys == ["compound_A549_short", "crispr_A549_long"]
-    assert unit_key(TASKS["gene_compound"].units(conditions(small))[0]) == "compound_A549_short+crispr_A549_long"
+    assert unit_key(find("gene_compound").units(conditions(small))[0]) == "compound_A549_short+crispr_A549_long"
 
 
 def test_keys_of_units_are_short_and_different_with_all_plates_of_the_screen(cpjump1):
     found = conditions(well_annotations(cpjump1))
     assert len(found) > 30, "the conditions of all 107 plates"
-    for name, task in TASKS.items():
-        units = task.units(found)
+    for name in names():
+        units = find(name).units(found)
         keys = {unit_key(unit, found) for unit in units}
         assert len(keys) == len(units), name
         assert max(len(key.encode()) for key in keys) <= 120, name
-    assert [unit_key(unit, found) for unit in TASKS["counts"].units(found)] == ["all"]
+    assert [unit_key(unit, found) for unit in find("counts").units(found)] == ["all"]
 
 
 def test_a_long_unit_is_named_by_its_first_condition_and_a_digest_of_all():
-    conditions = [Condition("compound", "A549", "long", f"batch of day {day}") for day in range(9)]
+    conditions = [Condition(("compound", "A549", "long"), f"batch of day {day}") for day in range(9)]
     keys = [unit_key(tuple(some)) for some in (conditions, conditions[:-1], conditions[::-1])]
     assert len(set(keys)) == 3
     assert keys[0].startswith("compound_A549_long_batch-of-day-0+8-more-")
@@ -65,7 +65,7 @@ def test_a_long_unit_is_named_by_its_first_condition_and_a_digest_of_all():
 @pytest.mark.parametrize("mode", ["correct", "published", "copairs"])
 def test_every_task_runs_on_a_small_screen_and_says_its_mode(small, mode):
     tables: dict[str, pd.DataFrame] = {}
-    for name in TASKS:
+    for name in names():
         if name != "umap":
             made = run_task(name, small, mode=mode, null_size=200, tables=tables)
             tables |= made
@@ -79,7 +79,7 @@ def test_a_screen_without_condition_columns_is_one_condition(small):
     for name in ("detection", "positions", "variance", "sisters", "directionality", "counts", "t_tests"):
         run_task(name, plain, null_size=100)
     assert run_task("detection", plain)["detection"]["retrieved"].all()
-    assert [unit_key(unit) for unit in TASKS["detection"].units(conditions(plain))] == ["all"]
+    assert [unit_key(unit) for unit in find("detection").units(conditions(plain))] == ["all"]
 
 
 def test_secondary_plates_stay_apart_in_every_table(small):

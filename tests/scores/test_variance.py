@@ -6,12 +6,12 @@ import pytest
 from scipy.stats import f_oneway
 
 from pipeline.scores import Condition, Rules
-from pipeline.scores.annotations import well_annotations
-from pipeline.scores.variance import explained_variance, variance
-from pipeline.scores.wells import conditions
+from pipeline.screen.conditions import conditions
+from pipeline.screen.variants import well_annotations
+from pipeline.tasks.variance import explained_variance, variance
 from tests.scores.small import screen
 
-A549 = Condition("compound", "A549", "short")
+A549 = Condition(("compound", "A549", "short"))
 
 
 def test_explained_variance_agrees_with_the_f_statistic_of_scipy():
@@ -38,7 +38,7 @@ def shares() -> pd.Series:
     profiles[features[0]] += 3 * (column - column.mean()) / column.std()
     profiles[features[1]] += 2 * plate
     profiles.loc[profiles["Metadata_broad_sample"] == "a", features[2]] += 30
-    table = variance(profiles, A549, Rules())["variance"]
+    table = variance(profiles, (A549,), Rules(), {})["variance"]
     return table.set_index(["wells", "factor", "feature"])["adjusted"]
 
 
@@ -65,7 +65,7 @@ def test_batch_is_a_factor_where_a_condition_spans_batches_and_none_of_cpjump1_d
     second = profiles["Metadata_Plate"].str.endswith(("3", "4"))
     profiles.loc[second, "Metadata_Batch"] = "batch2"
     profiles.loc[second, "Cells_Feature_0"] += 30
-    table = variance(profiles, A549, Rules())["variance"].set_index(["wells", "factor", "feature"])
+    table = variance(profiles, (A549,), Rules(), {})["variance"].set_index(["wells", "factor", "feature"])
     assert table.loc[("all", "batch", "Cells_Feature_0"), "explained"] > 0.9
 
     wells = well_annotations(cpjump1)

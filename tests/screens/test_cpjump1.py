@@ -10,7 +10,10 @@ import yaml
 
 from pipeline.config import SCREENS, Config, load_config, load_screen
 from pipeline.engines import cppipe
-from pipeline.plan import in_group, make_plan, screen_plates, screen_wells, show
+from pipeline.plan import make_plan, show
+from pipeline.screen.groups import in_group
+from pipeline.screen.plates import screen_plates
+from pipeline.screen.wells import screen_wells
 
 HOME = SCREENS / "cpjump1"
 

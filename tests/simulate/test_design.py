@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from pipeline.config import SCREENS, load_screen
-from pipeline.plan.metadata import screen_plates, screen_wells
+from pipeline.screen.plates import screen_plates
+from pipeline.screen.wells import screen_wells
 from pipeline.simulate.design import (
     DESIGNS,
     MODALITIES,

@@ -30,7 +30,7 @@ def test_the_layout_is_the_true_one(planted, cpjump1):
 
 
 def all_plates(screen: Screen) -> list[Plate]:
-    from pipeline.plan.metadata import plate_list, screen_plates
+    from pipeline.screen.plates import plate_list, screen_plates
 
     return plate_list(screen_plates(screen))
 
@@ -67,6 +67,6 @@ def test_as_many_act_as_asked_for(planted):
     assert set(acting["compound"]) == {245}
     assert set(acting["orf"]) == {48}
     by_condition = simulate_profiles(
-        load_screen("cpjump1"), plates=[], n_features=2, active={Condition("orf", "A549", "short"): 9 / 160}
+        load_screen("cpjump1"), plates=[], n_features=2, active={Condition(("orf", "A549", "short")): 9 / 160}
     ).truth
     assert (by_condition["strength"] > 0).sum() == 9

@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
-from pipeline.config import Screen
-from pipeline.scores.annotations import well_annotations
+from pipeline.paper.splits import gene_compound_split, representation_split
 from pipeline.scores.rules import Rules
 from pipeline.scores.significance import fraction_retrieved
-from pipeline.scores.splits import gene_compound_split, representation_split
-from pipeline.scores.summaries import polypharmacology
+from pipeline.screen.columns import GENE, MODALITY
+from pipeline.screen.model import Screen
+from pipeline.screen.spelling import is_negcon
+from pipeline.screen.variants import well_annotations
+from pipeline.tasks.polypharmacology import polypharmacology
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -231,7 +233,7 @@ def _nth_cosine(row: Any) -> Callable[[Tables], float]:
 
 
 def _polypharmacology(published: pd.DataFrame, screen: Screen) -> Iterator[Number]:
-    ours = polypharmacology(well_annotations(screen), Rules())["polypharmacology"]
+    ours = polypharmacology(well_annotations(screen), (), Rules(), {})["polypharmacology"]
     for row in _rows(published):
         of = _just(_one(ours, "count", quantity=row.quantity, value=row.value))
         yield Number(f"{row.quantity}: {row.value}", row.count, of, 0, "the target lists alone decide")
@@ -255,9 +257,9 @@ def _split_genes(published: pd.DataFrame, screen: Screen) -> Iterator[Number]:
     """
     wells = well_annotations(screen)
     for kind in ("orf", "crispr"):
-        genes = set(wells.loc[(wells["Metadata_modality"] == kind) & (wells["Metadata_gene"] != ""), "Metadata_gene"])
-        controls = wells["Metadata_control_type"] == "negcon"
-        genes -= set(wells.loc[controls, "Metadata_gene"]) - set(wells.loc[~controls, "Metadata_gene"])
+        genes = set(wells.loc[(wells[MODALITY] == kind) & (wells[GENE] != ""), GENE])
+        controls = is_negcon(wells)
+        genes -= set(wells.loc[controls, GENE]) - set(wells.loc[~controls, GENE])
         both = _just(float(len(genes & set(published["gene"]))))
         yield Number(f"genes that {kind} reagents perturb", len(published), both, 0, "the layout decides")
         other = _just(float(len(genes - set(published["gene"]))))

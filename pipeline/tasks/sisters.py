@@ -7,32 +7,42 @@ query; |cosine|, for a compound may act against the gene. Genetic reagents: a cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from pipeline.scores.detection import coin, named
+from pipeline.scores.drawing import boxes
+from pipeline.scores.genes import (
+    genes_of,
+    incidence,
+    is_compound,
+    left_out_table,
+    members_of,
+    query_table,
+    retrieved,
+)
 from pipeline.scores.precision import average_precisions
+from pipeline.scores.retrieval import coin, named
 from pipeline.scores.rules import Rules
+from pipeline.scores.score import CONTROLS, GENES, Drawing, Score, Tables, Unit
 from pipeline.scores.significance import judge
-from pipeline.scores.wells import Condition, Consensus, genes_of, is_compound, text_of, wells_of
+from pipeline.screen.columns import UNDOSED
 
 
-def sisters(
-    profiles: pd.DataFrame, condition: Condition, rules: Rules, detection: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def sisters(profiles: pd.DataFrame, unit: Unit, rules: Rules, tables: Mapping[str, pd.DataFrame]) -> Tables:
     """Of one condition: `sisters`, one row a gene with at least two retrieved perturbations; `sisters_left_out`, one
     row a gene with a single one, whose `n_queries` have no positive.
 
     `merged_label` joins the genes hit by exactly the same perturbations: their rows repeat each other, and
     `fraction_retrieved(sisters.drop_duplicates(...))` on it counts them once.
     """
-    perturbations = retrieved(profiles, condition, rules, detection)
+    (condition,) = unit
+    perturbations = retrieved(profiles, condition, rules, tables["detection"])
     genes = genes_of(perturbations.meta)
     everyone = members_of(genes)
     # Doses of one sample are no sisters of each other.
-    samples = perturbations.meta["Metadata_sample"].to_numpy()
+    samples = perturbations.meta[UNDOSED].to_numpy()
     members = {gene: rows for gene, rows in everyone.items() if len(set(samples[rows])) > 1}
     alone = {gene: len(rows) for gene, rows in everyone.items() if gene not in members}
     if not is_compound(condition):
@@ -43,7 +53,7 @@ def sisters(
             [mine for mine, keep in zip(genes, paired, strict=True) if keep],
         )
         members = members_of(genes)
-        samples = perturbations.meta["Metadata_sample"].to_numpy()
+        samples = perturbations.meta[UNDOSED].to_numpy()
     shares = incidence(genes)
     unrelated = ~(shares @ shares.T)
 
@@ -74,51 +84,17 @@ def sisters(
     return {"sisters": named(classes, front), "sisters_left_out": named(left_out, front)}
 
 
-def retrieved(profiles: pd.DataFrame, condition: Condition, rules: Rules, detection: pd.DataFrame) -> Consensus:
-    """Consensus profiles, one row a perturbation that detection retrieved in this condition."""
-    parts = condition._asdict().items()
-    mine = np.logical_and.reduce([text_of(detection, name) == value for name, value in parts])
-    kept = detection.loc[mine & detection["retrieved"], "label"]
-    wells = wells_of(profiles, condition, rules)
-    return wells.consensus("Metadata_broad_sample", keep=wells.meta["Metadata_broad_sample"].isin(kept).to_numpy())
+def figures(tables: Mapping[str, pd.DataFrame], genes: Sequence[str]) -> dict[str, Drawing]:
+    """As Fig. 4b: mAP of each gene among perturbations of one modality."""
+    by = {"modality": "", "timepoint": ""}
+    return {"sisters": Drawing(boxes(tables["sisters"], by, "Sister matching", "mAP within a gene"), ("sisters",))}
 
 
-def members_of(genes: list[frozenset[str]]) -> dict[str, np.ndarray]:
-    """gene -> the rows that have it, genes sorted."""
-    rows: dict[str, list[int]] = {}
-    for row, mine in enumerate(genes):
-        for gene in mine:
-            rows.setdefault(gene, []).append(row)
-    return {gene: np.array(rows[gene]) for gene in sorted(rows)}
-
-
-def incidence(genes: list[frozenset[str]], columns: list[str] | None = None) -> np.ndarray:
-    """Boolean (rows, genes): which row has which gene; `columns` defaults to all genes, sorted."""
-    columns = sorted(set().union(*genes)) if columns is None else columns
-    at = {gene: i for i, gene in enumerate(columns)}
-    matrix = np.zeros((len(genes), len(columns)), dtype=bool)
-    for row, mine in enumerate(genes):
-        matrix[row, [at[gene] for gene in mine if gene in at]] = True
-    return matrix
-
-
-def query_table(
-    labels: list[str], positives: list[np.ndarray], negatives: list[np.ndarray], precision: np.ndarray
-) -> pd.DataFrame:
-    """The table `judge` reads, from lists with one item a query."""
-    n_positives = np.array([len(rows) for rows in positives], dtype=int)
-    n_negatives = np.array([len(rows) for rows in negatives], dtype=int)
-    return pd.DataFrame(
-        {
-            "label": np.array(labels, dtype=object),
-            "n_positives": n_positives,
-            "n_candidates": n_positives + n_negatives,
-            "average_precision": precision,
-        }
-    )
-
-
-def left_out_table(genes: Mapping[str, int], why: str, rules: Rules) -> pd.DataFrame:
-    """One row a gene that is no class for want of positives: the queries it would have had, and why it is none."""
-    table = pd.DataFrame({"label": sorted(genes), "n_queries": [genes[gene] for gene in sorted(genes)]})
-    return table.astype({"label": object, "n_queries": int}).assign(why=why, mode=rules.mode)
+SCORE = Score(
+    question="Do perturbations of one gene look alike? (Fig. 4b)",
+    rows={"sisters": "gene", "sisters_left_out": "gene that is no class, for want of a second perturbation"},
+    compute=sisters,
+    needs=("detection",),
+    wants=(CONTROLS, GENES),
+    figures=figures,
+)

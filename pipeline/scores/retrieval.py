@@ -1,9 +1,4 @@
-"""Perturbation detection (Fig. 4a): do a perturbation's replicates look more like each other than like controls?
-
-Query: every well with a perturbation that is not a negative control. Positives: the other wells of the same
-perturbation in the condition, on any plate and in any position. Negatives: the negative controls of the query's own
-plate. Cosine similarity. Class: the perturbation.
-"""
+"""Queries ranked against the negative controls of their plate: what detection and positions have in common."""
 
 from __future__ import annotations
 
@@ -13,38 +8,15 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.scores.coverage import missing_of
+from pipeline.errors import ConfigError
 from pipeline.scores.precision import average_precisions
 from pipeline.scores.rules import COIN_STREAM, Rules
-from pipeline.scores.significance import judge
-from pipeline.scores.wells import PLATE, Condition, Wells, wells_of
+from pipeline.scores.wells import Wells
+from pipeline.screen.columns import BATCH, PLATE, SAMPLE, WELL
+from pipeline.screen.conditions import Condition
 
 #: Why nothing of a condition is ranked, where `n_features` is 0.
 NO_FEATURE = "no feature is finite in all wells of the condition"
-
-
-def detection(profiles: pd.DataFrame, condition: Condition, rules: Rules) -> dict[str, pd.DataFrame]:
-    """`detection`, one row a perturbation, and `detection_wells`, one row a query, of one condition.
-
-    `n_plates`: plates that have profiles; `n_plates_missing`, `n_wells_missing`: see `coverage`. Where a sample stands
-    in several doses, `sample` and `dose` are the parts of `label`.
-    """
-    wells = wells_of(profiles, condition, rules)
-    sample = wells.meta["Metadata_broad_sample"].to_numpy()
-    queries = retrieve(wells, np.flatnonzero(wells.is_query), sample, None, rules, condition)
-    queries, classes = judge(queries, rules, by=["label"])
-    # How many features took part: those not finite somewhere in the condition did not.
-    classes["n_features"] = len(wells.names)
-    classes["n_features_not_finite"] = wells.n_not_finite
-    classes["n_features_too_large"] = len(wells.too_large)
-    classes["n_plates"] = len(wells.meta[PLATE].drop_duplicates())
-    for name, count in missing_of(profiles, condition).items():
-        classes[name] = pd.array([count] * len(classes), dtype="Int64")
-    if (wells.meta["Metadata_dose"] != "").any():
-        parts = wells.meta.drop_duplicates("Metadata_broad_sample").set_index("Metadata_broad_sample")
-        for name in ("sample", "dose"):
-            classes[name] = classes["label"].map(parts[f"Metadata_{name}"])
-    return {"detection": named(classes, condition.columns()), "detection_wells": named(queries, condition.columns())}
 
 
 def retrieve(
@@ -60,7 +32,7 @@ def retrieve(
     queries: row numbers of wells. Positives of a well: the other query wells equal to it in `same` and, if given, not
     equal to it in `different` (both one value a well).
     """
-    plate = (wells.meta["Metadata_Batch"] + "/" + wells.meta["Metadata_Plate"]).to_numpy()
+    plate = (wells.meta[BATCH] + "/" + wells.meta[PLATE]).to_numpy()
     controls = _rows_of(plate, wells.is_negative_control & wells.finite)
     replicates = _rows_of(same, wells.is_query & wells.finite)
     nothing = np.empty(0, dtype=int)
@@ -76,9 +48,9 @@ def retrieve(
     n_positives, n_negatives = (np.array([len(rows) for rows in lists], dtype=int) for lists in (positives, negatives))
     return pd.DataFrame(
         {
-            "label": meta["Metadata_broad_sample"].to_numpy(),
-            "plate": meta["Metadata_Plate"].to_numpy(),
-            "well": meta["Metadata_Well"].to_numpy(),
+            "label": meta[SAMPLE].to_numpy(),
+            "plate": meta[PLATE].to_numpy(),
+            "well": meta[WELL].to_numpy(),
             "n_positives": n_positives,
             "n_candidates": n_positives + n_negatives,
             "average_precision": precision,
@@ -104,7 +76,12 @@ def coin(rules: Rules, *conditions: Condition) -> np.random.Generator:
 
 
 def named(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The table with these columns, each of one value, in front."""
+    """The table with these columns, each of one value, in front.
+
+    Raises `ConfigError` where the table has a column of such a name, as of a condition called `p`.
+    """
+    if taken := set(columns) & set(table):
+        raise ConfigError(f"No condition can be called {taken.pop()}: tables of scores have such a column. Rename it.")
     table = table.copy()
     for at, (name, value) in enumerate(columns.items()):
         table.insert(at, name, value)

@@ -12,18 +12,37 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import Screen
 from pipeline.errors import ConfigError
-from pipeline.plan.metadata import read_annotation
-from pipeline.profiles.columns import NO_VALUE, number_of
 from pipeline.profiles.read import PARQUET, decode, named_once, text_table, usual_well
-from pipeline.scores.annotations import primary_plates, well_annotations
-from pipeline.scores.wells import OPTIONAL, REQUIRED, genes_of, text_of
+from pipeline.scores.genes import genes_of
+from pipeline.screen.annotations import read_annotation
+from pipeline.screen.columns import (
+    BATCH,
+    CONDITION,
+    CONTROL_TYPE,
+    GENE,
+    NEGCON,
+    PLATE,
+    PLATE_KEY,
+    SAMPLE,
+    SAMPLE_NAME,
+    TARGETS,
+    WELL,
+    column_of,
+    short,
+)
+from pipeline.screen.groups import primary_plates
+from pipeline.screen.model import Screen
+from pipeline.screen.spelling import NO_VALUE, number_of, text_of
+from pipeline.screen.variants import well_annotations
 
 #: Columns of a split that say where a row is from; a split has `part` and some of them.
-WELL = ["batch", "plate", "well"]
-CONDITION = ["cell_type", "timepoint"]
+PLACE = ["batch", "plate", "well"]
+GROWN = ["cell_type", "timepoint"]
 KINDS = ["compound", "crispr", "orf"]
+
+#: What is known of a well.
+DESCRIBED = (PLATE, WELL, SAMPLE, CONTROL_TYPE, BATCH, *map(column_of, CONDITION), GENE, TARGETS, SAMPLE_NAME)
 
 #: Rule -> what a split that breaks it does.
 RULES = {
@@ -45,10 +64,10 @@ def representation_split(screen: Screen) -> pd.DataFrame:
     """One row a modality, sample and condition of the primary plates: genetic reagents train, compounds validate
     (short) and test (long). Columns modality, broad_sample ("": empty wells), cell_type, timepoint, part.
     """
-    plates = primary_plates(screen)[["Metadata_Batch", "Metadata_Plate"]]
-    columns = ["modality", "broad_sample", *CONDITION]
-    wells = well_annotations(screen).merge(plates, on=["Metadata_Batch", "Metadata_Plate"])
-    split = wells[[f"Metadata_{name}" for name in columns]].drop_duplicates(ignore_index=True).set_axis(columns, axis=1)
+    plates = primary_plates(screen)[PLATE_KEY]
+    columns = ["modality", "broad_sample", *GROWN]
+    wells = well_annotations(screen).merge(plates, on=PLATE_KEY)
+    split = wells[[column_of(name) for name in columns]].drop_duplicates(ignore_index=True).set_axis(columns, axis=1)
     part = split["timepoint"].map({"short": "validate", "long": "test"})
     return split.assign(part=part.where(split["modality"] == "compound", "train"))
 
@@ -67,7 +86,7 @@ def gene_compound_split(screen: Screen) -> pd.DataFrame:
     for table in screen.perturbations:
         kind = table.modality or ""
         annotation = read_annotation(table)
-        annotation = annotation[annotation["control_type"] != "negcon"]
+        annotation = annotation[annotation["control_type"] != NEGCON]
         samples[kind] = annotation.groupby("primary_target" if kind == "compound" else "gene")["broad_sample"].agg(list)
     rows = []
     for gene in samples["orf"].index:
@@ -100,13 +119,13 @@ def check_split(split: pd.DataFrame, wells: pd.DataFrame, task: str = "gene-comp
     if task not in SPLIT_TASKS:
         raise ConfigError(f"There is no split task {task!r}. Choose from: {', '.join(SPLIT_TASKS)}.")
     everything = _samples(_parted(split), wells)
-    condition = [name for name in CONDITION if name in everything]
+    condition = [name for name in GROWN if name in everything]
     # Negative controls belong in every part: a control says nothing of another perturbation.
-    rows = everything[everything["control_type"] != "negcon"]
+    rows = everything[everything["control_type"] != NEGCON]
     guides = rows[(rows["modality"] == "crispr") & (rows["gene"] != "")]
     named = rows[(rows["modality"] == "compound") & (rows["pert_iname"] != "")]
     findings = [
-        _torn(everything, [name for name in WELL if name in rows], "wells") if "well" in rows else None,
+        _torn(everything, [name for name in PLACE if name in rows], "wells") if "well" in rows else None,
         _torn(rows, ["broad_sample", *condition], "replicates"),
         _torn(guides, ["gene", *condition], "guides"),
         _torn(named, ["pert_iname", *condition], "identifiers"),
@@ -145,14 +164,14 @@ def as_text(found: pd.DataFrame, task: str) -> str:
 
 def _plain_name(column: object) -> str:
     """Metadata_Plate -> plate."""
-    return str(column).removeprefix("Metadata_").lower()
+    return short(column).lower()
 
 
 def _parted(split: pd.DataFrame) -> pd.DataFrame:
     """The split, each row once; cells of a well are many equal ones."""
     if "part" not in split:
         raise ConfigError(f"A split needs a column part; this one has {', '.join(map(str, split))}.")
-    used = [name for name in ("part", "broad_sample", *WELL, *CONDITION, *KINDS) if name in split]
+    used = [name for name in ("part", "broad_sample", *PLACE, *GROWN, *KINDS) if name in split]
     rows = pd.DataFrame({name: text_of(split, name) for name in used}, dtype=object).drop_duplicates(ignore_index=True)
     if rows.empty:
         raise ConfigError("The split has a header and no rows.")
@@ -165,24 +184,24 @@ def _parted(split: pd.DataFrame) -> pd.DataFrame:
 
 def _samples(split: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
     """The split's rows, one a sample, with what the screen says of it; empty wells left out."""
-    known = pd.DataFrame({_plain_name(name): text_of(wells, name) for name in (*REQUIRED, *OPTIONAL)}, dtype=object)
+    known = pd.DataFrame({_plain_name(name): text_of(wells, name) for name in DESCRIBED}, dtype=object)
     known["well"] = known["well"].map(usual_well)
     kinds = [name for name in KINDS if name in split]
     if "broad_sample" not in split and kinds:
-        others = [name for name in split if name in ("part", *CONDITION)]
+        others = [name for name in split if name in ("part", *GROWN)]
         split = split.melt(id_vars=others, value_vars=kinds, value_name="broad_sample").drop(columns="variable")
-    key = [name for name in WELL if name in split] if "broad_sample" not in split else ["broad_sample"]
+    key = [name for name in PLACE if name in split] if "broad_sample" not in split else ["broad_sample"]
     if key != ["broad_sample"] and not {"plate", "well"} <= set(key):
         raise ConfigError("A split names its rows by plate and well, by broad_sample, or by orf, crispr and compound.")
     split = split.assign(**{name: _as_known(name, split[name], known) for name in key})
     facts = ["broad_sample", "control_type", "modality", "gene", "target_list", "pert_iname"]
-    facts += [name for name in CONDITION if name not in split and key != ["broad_sample"]]
+    facts += [name for name in GROWN if name not in split and key != ["broad_sample"]]
     table = known[[*dict.fromkeys([*key, *facts])]].drop_duplicates(key)
     rows = split[[name for name in split if name in key or name not in facts]].merge(table, on=key, how="left")
     if (unknown := rows["modality"].isna()).any():
         example = " ".join(rows.loc[unknown, key].iloc[0].astype(str)) or "one without a name"
         raise ConfigError(f"{unknown.sum()} rows of the split are not of this screen, e.g. {example}.")
-    return rows[(rows["broad_sample"] != "") | (rows["control_type"] == "negcon")].reset_index(drop=True)
+    return rows[(rows["broad_sample"] != "") | (rows["control_type"] == NEGCON)].reset_index(drop=True)
 
 
 def _as_known(column: str, names: pd.Series, known: pd.DataFrame) -> pd.Series:
@@ -208,7 +227,7 @@ def _leaking_targets(rows: pd.DataFrame) -> pd.DataFrame:
     """Compounds that list a gene whose reagents lie in another part (`targets`), or, of a gene without reagents in the
     split, other compounds that list it (`shared_targets`).
     """
-    facts = rows.rename(columns={"gene": "Metadata_gene", "target_list": "Metadata_target_list"})
+    facts = rows.rename(columns={short(GENE): GENE, short(TARGETS): TARGETS})
     facts = facts.drop_duplicates(["broad_sample", "part"]).reset_index(drop=True)
     listed = pd.DataFrame({"gene": genes_of(facts), "part": facts["part"], "compound": facts["modality"] == "compound"})
     listed = listed.assign(sample=facts["broad_sample"], gene=listed["gene"].map(sorted)).explode("gene").dropna()

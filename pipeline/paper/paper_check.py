@@ -14,13 +14,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.config import Screen
 from pipeline.errors import ConfigError
-from pipeline.scores.annotations import primary_plates, well_annotations
+from pipeline.paper.published_numbers import NUMBERS, Number, Tables
 from pipeline.scores.load import load_profiles
-from pipeline.scores.published_numbers import NUMBERS, Number, Tables
-from pipeline.scores.tasks import run_task
-from pipeline.scores.wells import Condition, conditions, text_of
+from pipeline.scores.registry import run_task
+from pipeline.screen.columns import PLATE, PLATE_KEY, SAMPLE, WELL_KEY
+from pipeline.screen.conditions import Condition, conditions
+from pipeline.screen.groups import primary_plates
+from pipeline.screen.model import Screen
+from pipeline.screen.spelling import text_of
+from pipeline.screen.variants import well_annotations
 from pipeline.storage import Location
 
 #: The tasks whose numbers are published.
@@ -51,8 +54,6 @@ COLUMNS = [
 #: Share of a plate's wells that profiles may lack: a few without cells move numbers within their tolerance.
 LACKING = 0.02
 
-_PLATE = ["Metadata_Batch", "Metadata_Plate"]
-
 
 def paper_check(
     profiles: Location | str | pd.DataFrame, screen: Screen, seed: int = 0, null_size: int = 100_000
@@ -78,42 +79,42 @@ def paper_check(
     whole = [condition for condition, why in lacks.items() if not why]
     table = table[np.logical_or.reduce([condition.rows(table) for condition in whole])].reset_index(drop=True)
     scores = {mode: _score(table, mode, seed, null_size) for mode in ("published", "correct")}
-    rows = []
-    for name, number in ((name, number) for name, listed in numbers.items() for number in listed):
-        why_not = _why_not(number, lacks)
-        ours, correct = (np.nan if why_not else _lookup(number, scores[mode]) for mode in ("published", "correct"))
-        if not why_not and np.isnan(ours):
-            why_not = "these profiles give no such row, e.g. no class to take a fraction of"
-        rows.append(
-            {
-                "table": name,
-                "item": number.item,
-                "theirs": number.theirs,
-                "ours": ours,
-                "difference": ours - number.theirs,
-                "tolerance": number.tolerance,
-                "agrees": None if why_not else bool(abs(ours - number.theirs) <= number.tolerance),
-                "why_not": why_not,
-                "ours_correct": correct,
-                "why_tolerance": number.why_tolerance,
-                "why_correct": number.why_correct,
-            }
-        )
+    rows = [_row(name, number, scores, lacks) for name, listed in numbers.items() for number in listed]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"agrees": object})
+
+
+def _row(table: str, number: Number, scores: Mapping[str, Tables], lacks: Mapping[Condition, str]) -> dict[str, object]:
+    """One published number beside ours. scores: the tables of each mode."""
+    why_not = _why_not(number, lacks)
+    ours, correct = (np.nan if why_not else _lookup(number, scores[mode]) for mode in ("published", "correct"))
+    if not why_not and np.isnan(ours):
+        why_not = "these profiles give no such row, e.g. no class to take a fraction of"
+    return {
+        "table": table,
+        "item": number.item,
+        "theirs": number.theirs,
+        "ours": ours,
+        "difference": ours - number.theirs,
+        "tolerance": number.tolerance,
+        "agrees": None if why_not else bool(abs(ours - number.theirs) <= number.tolerance),
+        "why_not": why_not,
+        "ours_correct": correct,
+        "why_tolerance": number.why_tolerance,
+        "why_correct": number.why_correct,
+    }
 
 
 def lacking(profiles: pd.DataFrame, screen: Screen) -> dict[Condition, str]:
     """Each condition of the screen's primary plates, and what of it is not in the profiles; "" if it is whole."""
-    wells = well_annotations(screen).merge(primary_plates(screen)[_PLATE], on=_PLATE)
-    wells = wells[wells["Metadata_broad_sample"] != ""]
-    key = [*_PLATE, "Metadata_Well"]
-    here = pd.MultiIndex.from_arrays([text_of(profiles, name) for name in key])
-    wells = wells.assign(here=pd.MultiIndex.from_frame(wells[key]).isin(here))
+    wells = well_annotations(screen).merge(primary_plates(screen)[PLATE_KEY], on=PLATE_KEY)
+    wells = wells[wells[SAMPLE] != ""]
+    here = pd.MultiIndex.from_arrays([text_of(profiles, name) for name in WELL_KEY])
+    wells = wells.assign(here=pd.MultiIndex.from_frame(wells[WELL_KEY]).isin(here))
     found = {}
-    for condition in conditions(wells):
-        plates = wells[condition.rows(wells)].groupby("Metadata_Plate")["here"].agg(["sum", "size"])
+    for condition in conditions(wells, screen.condition):
+        plates = wells[condition.rows(wells)].groupby(PLATE)["here"].agg(["sum", "size"])
         absent, part = plates[plates["sum"] == 0], plates[plates["sum"].between(1, (1 - LACKING) * plates["size"])]
-        name = " ".join(part for part in condition if part)
+        name = condition.title
         if len(absent):
             found[condition] = f"{len(absent)} of {len(plates)} plates of {name} are not there"
         elif len(part):
@@ -152,7 +153,7 @@ def _why_not(number: Number, lacks: Mapping[Condition, str]) -> str:
     needed = [
         condition
         for condition in lacks
-        if any(all(getattr(condition, name) == value for name, value in parts.items()) for parts in number.needs)
+        if any(all(condition.get(name) == value for name, value in parts.items()) for parts in number.needs)
     ]
     return "; ".join(lacks[condition] for condition in needed if lacks[condition])
 

@@ -18,10 +18,9 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from pipeline.config import Screen
 from pipeline.errors import ConfigError, StorageError
-from pipeline.plan.checks import Finding
-from pipeline.plan.gallery import (
+from pipeline.plan.layout import Layout
+from pipeline.plan.listing import (
     REQUESTS,
     Listed,
     PlateFolder,
@@ -31,10 +30,11 @@ from pipeline.plan.gallery import (
     some_names,
 )
 from pipeline.screen import Plate, name_fault, plate_size, well_name, well_position
+from pipeline.screen.columns import PLATE, SITE, WELL
+from pipeline.screen.findings import Finding
+from pipeline.screen.model import Screen
 from pipeline.storage import Storage
 from pipeline.text_table import read_text_table, some_columns
-
-LOOKED_FOR = "workspace/load_data_csv/<batch>/<plate>/load_data.csv"
 
 ROOT = "workspace/load_data_csv/"
 FILES = ("load_data.csv", "load_data.csv.gz", "load_data.parquet")
@@ -97,12 +97,12 @@ def named_files(
 
     Raises `ConfigError` where columns, wells or paths cannot be used, naming the table.
     """
-    lacking = {"Metadata_Plate", "Metadata_Well", "Metadata_Site"} - set(table.columns)
+    lacking = {PLATE, WELL, SITE} - set(table.columns)
     known = {name: paths for name in screen.image_names.values() if (paths := _paths(table, name, key)) is not None}
     if lacking or not known:
         wanted = ", ".join(sorted(lacking)) or f"URL_{next(iter(screen.image_names.values()))} or any other image's"
         raise ConfigError(f"{key} has no column {wanted}. It has: {some_columns(table.columns)}.")
-    if others := sorted(set(table["Metadata_Plate"]) - {plate.plate}):
+    if others := sorted(set(table[PLATE]) - {plate.plate}):
         raise ConfigError(f"{key} lies in the folder of plate {plate.plate} and holds rows of {', '.join(others)}.")
     place = _places(table, key)
     parts = [
@@ -152,7 +152,7 @@ def _read(storage: Storage, key: str) -> pd.DataFrame:
 def _places(table: pd.DataFrame, key: str) -> pd.DataFrame:
     """row, column, site of each row of the table."""
     positions = {}
-    for line, well, site in table[["Metadata_Well", "Metadata_Site"]].itertuples(name=None):
+    for line, well, site in table[[WELL, SITE]].itertuples(name=None):
         try:
             if well not in positions:
                 positions[well] = well_position(well)
@@ -163,16 +163,14 @@ def _places(table: pd.DataFrame, key: str) -> pd.DataFrame:
             raise ConfigError(f"{key}, line {line}: {error}.") from None
     place = pd.DataFrame(
         {
-            "row": table["Metadata_Well"].map(lambda well: positions[well][0]),
-            "column": table["Metadata_Well"].map(lambda well: positions[well][1]),
-            "site": table["Metadata_Site"].str.replace(_SITE, r"\1", regex=True).astype("int64"),
+            "row": table[WELL].map(lambda well: positions[well][0]),
+            "column": table[WELL].map(lambda well: positions[well][1]),
+            "site": table[SITE].str.replace(_SITE, r"\1", regex=True).astype("int64"),
         }
     )
     if (twice := place.duplicated()).any():
-        first = table.loc[twice, ["Metadata_Well", "Metadata_Site"]].iloc[0]
-        raise ConfigError(
-            f"{key} has {first['Metadata_Well']} site {first['Metadata_Site']} twice, again in line {first.name}."
-        )
+        first = table.loc[twice, [WELL, SITE]].iloc[0]
+        raise ConfigError(f"{key} has {first[WELL]} site {first[SITE]} twice, again in line {first.name}.")
     return place
 
 
@@ -326,3 +324,6 @@ def _ends(path: str) -> list[str]:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     ends = [[*above, *parts[start:]] for start in range(len(parts)) for above in ([], ["images"])]
     return ["/".join([*end, ""]) for end in ends] or [""]
+
+
+LAYOUT = Layout("workspace/load_data_csv/<batch>/<plate>/load_data.csv", find, images, can_share=True)

@@ -1,0 +1,1 @@
+"""CPJUMP1 alone: its published numbers beside ours, and its splits."""
