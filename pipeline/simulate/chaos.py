@@ -21,6 +21,7 @@ from pipeline.flow import flow, run
 from pipeline.progress import Progress
 from pipeline.results import ledger
 from pipeline.results.overlay import overlay
+from pipeline.results.run import open_run
 from pipeline.simulate.faults import Faults, Striking, chaos
 from pipeline.simulate.s3_server import LocalS3
 from pipeline.simulate.screen import simulate, write_tables
@@ -56,7 +57,8 @@ def rehearse(config: Config, seed: int, undisturbed: dict[str, str], faults: Fau
 
         run(config, executor, QUIET)
     storage = open_storage(config.results)
-    attempts = ledger.read_attempts(storage)
+    here = open_run(config.results)
+    attempts = ledger.read_attempts(storage, here.measuring12, here.plates)
     ended = Counter((one["batch"], one["plate"], one["well"]) for one in attempts if one["outcome"] != "raised")
     return Rehearsed(
         seed,

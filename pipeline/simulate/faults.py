@@ -146,6 +146,10 @@ class Striking:
         self._strike = partial(struck_while, faults, seed, str(folder))
         self._folder, self._executor, self.struck = folder, executor, struck
 
+    @property
+    def workers(self) -> int:
+        return self._executor.workers
+
     def run(self, tasks: deque[Task]) -> Iterator[Outcome]:
         return self._executor.run(_Wrapped(tasks, self._strike))
 
