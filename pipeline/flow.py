@@ -69,6 +69,7 @@ def run(
         with _events(here, steps, progress) as events, closing(account):
             is_begun = steps and not account.is_exhausted
             failures = _run(here, steps, executor, progress, events, account) if is_begun else {}
+            account.keep()  # for the report
             progress.say("Writing the report")
             return report.write_report(here, failures, stopped=account.stopped)
 

@@ -14,11 +14,14 @@ import pyarrow as pa
 from pipeline.errors import NotFound
 from pipeline.screen import Plate
 from pipeline.screen.columns import PLATE_KEY, SITE, WELL
-from pipeline.storage import Storage
+from pipeline.storage import Location, Storage
 from pipeline.tables import TEXT, decode_arrow, encode_table
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
+
+#: the last site table of which a well was asked for, by its place, plate and ETag
+_kept: dict[tuple[Location, Plate, str | None], pa.Table] = {}
 
 
 class ImageFile(NamedTuple):
@@ -66,8 +69,17 @@ def read_sites(storage: Storage, plate: Plate) -> pd.DataFrame:
 
 
 def read_well_sites(storage: Storage, plate: Plate, well: str) -> list[SitePlan]:
-    """The sites of one well, in order."""
-    table = _read(storage, sites_key(plate))
+    """The sites of one well, in order.
+
+    The table of a plate, half a megabyte, is kept by a process that goes from well to well, under its ETag.
+    """
+    found = storage.stat(sites_key(plate))
+    name = (storage.location, plate, None if found is None else found.etag)
+    table = _kept.get(name)
+    if table is None:
+        table = _read(storage, sites_key(plate))
+        _kept.clear()
+        _kept[name] = table
     return site_plans(plate, well, table.filter(pa.compute.equal(table[WELL], well)).to_pylist())
 
 

@@ -4,7 +4,6 @@ Kubernetes."""
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -94,17 +93,25 @@ def stack() -> Iterator[dict[str, Any]]:
         yield clients
 
 
+def template(resource: str) -> dict[str, Any]:
+    """The properties of a resource as they stand in the template, for what moto does not make of them."""
+    return yaml.load((INFRA / "aws.yaml").read_text(), _Plain)["Resources"][resource]["Properties"]
+
+
 def statements(stack: dict[str, Any], role: str) -> list[dict[str, Any]]:
-    """All that a role may do: its own policies and those attached to it, but for AWS's own."""
-    iam, name, found = stack["iam"], stack["made"][role], []
-    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
-        found += iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]["Statement"]
-    for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
-        if ":aws:policy/" not in policy["PolicyArn"]:
-            version = iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"]["DefaultVersionId"]
-            document = iam.get_policy_version(PolicyArn=policy["PolicyArn"], VersionId=version)["PolicyVersion"]
-            found += document["Document"]["Statement"]
-    return found
+    """All that a role may do, its names resolved by moto: its own policies and those of the template."""
+    iam, name = stack["iam"], stack["made"][role]
+    documents = [
+        iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+        for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
+    ]
+    # moto attaches none to the role, but makes them
+    for policy in [one for one in template(role)["ManagedPolicyArns"] if ":" not in one]:
+        about = iam.get_policy(PolicyArn=stack["made"][policy])["Policy"]
+        version = iam.get_policy_version(PolicyArn=about["Arn"], VersionId=about["DefaultVersionId"])["PolicyVersion"]
+        documents.append(version["Document"])
+    plain = [yaml.safe_load(document) if isinstance(document, str) else document for document in documents]
+    return [statement for document in plain for statement in document["Statement"]]
 
 
 def s3_rights(stack: dict[str, Any], role: str) -> set[tuple[str, str]]:
@@ -138,18 +145,18 @@ def test_no_role_may_do_anything_to_everything(stack: dict[str, Any], role: str)
             assert statement["Action"] in (["ecr:GetAuthorizationToken"], ["autoscaling:DescribeAutoScalingGroups"])
 
 
-def test_the_results_are_closed_to_the_public(stack: dict[str, Any]) -> None:
-    blocked = stack["s3"].get_public_access_block(Bucket=RESULTS)["PublicAccessBlockConfiguration"]
+def test_the_results_are_closed_to_the_public() -> None:
+    blocked = template("Results")["PublicAccessBlockConfiguration"]
+    assert len(blocked) == 4
     assert set(blocked.values()) == {True}
-    template = yaml.load((INFRA / "aws.yaml").read_text(), _Plain)["Resources"]  # moto makes no bucket policies
-    [statement] = template["ResultsPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    [statement] = template("ResultsPolicy")["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
 def test_workers_are_spot_machines_and_go_down_to_none(stack: dict[str, Any]) -> None:
     [group] = stack["autoscaling"].describe_auto_scaling_groups()["AutoScalingGroups"]
     assert (group["MinSize"], group["DesiredCapacity"]) == (0, 0)
-    assert group["CapacityRebalance"]
+    assert template("Workers")["CapacityRebalance"]
     distribution = group["MixedInstancesPolicy"]["InstancesDistribution"]
     assert distribution["OnDemandBaseCapacity"] == distribution["OnDemandPercentageAboveBaseCapacity"] == 0
     assert distribution["SpotAllocationStrategy"] == "price-capacity-optimized"
@@ -160,15 +167,14 @@ def test_nobody_but_the_cluster_itself_reaches_it(stack: dict[str, Any]) -> None
     for rule in group["IpPermissions"]:
         assert rule["IpRanges"] == rule["Ipv6Ranges"] == []
         assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [stack["made"]["Cluster"]]
-    template = yaml.load((INFRA / "aws.yaml").read_text(), _Plain)
-    assert all("PublicIp" not in json.dumps(made) for made in template["Resources"].values())
+    assert "PublicIp" not in (INFRA / "aws.yaml").read_text()
 
 
 def test_there_is_a_log_and_a_budget(stack: dict[str, Any]) -> None:
     [log] = stack["logs"].describe_log_groups(logGroupNamePrefix="/cellpainting/screen")["logGroups"]
     assert log["retentionInDays"] == 90
-    budget = yaml.load((INFRA / "aws.yaml").read_text(), _Plain)["Resources"]["Budget"]["Properties"]
-    assert [one["Notification"]["Threshold"] for one in budget["NotificationsWithSubscribers"]] == [80, 100]
+    notices = template("Budget")["NotificationsWithSubscribers"]
+    assert [one["Notification"]["Threshold"] for one in notices] == [80, 100]
 
 
 class _Plain(yaml.SafeLoader):
