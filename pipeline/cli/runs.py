@@ -342,10 +342,10 @@ def _run(config: Any, *, chaos: str | None = None, seed: int | None = None, **as
     if chaos is None:
         summary = run_flow(config, executor, progress, **asked)
     else:
-        from pipeline.simulate.faults import rehearse
+        from pipeline.simulate.faults import run_with_faults
 
         if asked.pop("budget", None) is not None:
             raise typer.BadParameter("a rehearsal with --chaos keeps no budget")
-        summary = rehearse(config, chaos, seed, executor, progress, **asked)
+        summary = run_with_faults(config, chaos, seed, executor, progress, **asked)
     console.print(summary.text, highlight=False, soft_wrap=True)
     return 0 if summary.is_complete else 4 if summary.stopped else 3

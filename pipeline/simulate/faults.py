@@ -75,7 +75,7 @@ def chance(seed: int, *what: object) -> float:
     return int.from_bytes(sha256(repr((seed, *what)).encode()).digest()[:8], "big") / 2**64
 
 
-def rehearse(
+def run_with_faults(
     config: Config,
     faults: str,
     seed: int | None,

@@ -81,18 +81,6 @@ def test_what_a_run_needs_is_looked_at_before_it(quick: Callable[..., Config]) -
     assert "Next: start the scheduler" in found["cluster"].said
 
 
-def test_a_flipped_bit_of_an_illumination_function_becomes_no_number(quick: Callable[..., Config]) -> None:
-    computed = {**ONE_WELL, "illumination": "compute"}
-    run = ran(quick("knowing-illumination", **computed))
-    [function] = [entry.key for entry in run.storage.entries("illumination/") if entry.key.endswith("_IllumDNA.npy")]
-    data = bytearray(run.storage.get(function))
-    data[len(data) // 2] ^= 1
-    run.storage.put(function, bytes(data))
-    more = quick("knowing-illumination", **computed | {"subset.wells": ["A03"]})
-    flow.run(more, progress=QUIET)
-    assert any("Illumination function IllumDNA" in line for line in why(run, "SIM00101", "A03"))
-
-
 def test_every_event_of_a_run_is_a_line_in_its_prefix(measured: Run) -> None:
     entries = list(measured.storage.entries("events/"))
     lines = [json.loads(line) for entry in entries for line in measured.storage.get(entry.key).decode().splitlines()]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.executors.clusters.serial import SerialExecutor
-from pipeline.simulate.faults import Faults, chance, chaos, parse
+from pipeline.progress import Progress
+from pipeline.simulate.faults import Faults, chance, chaos, parse, run_with_faults
 from pipeline.simulate.s3_server import LocalS3
-from pipeline.storage import Location, Storage, open_storage
+from pipeline.storage import Location, open_storage
 
 
 def test_faults_are_read_from_a_text_and_others_refused() -> None:
@@ -45,8 +48,8 @@ def server() -> Iterator[LocalS3]:
         yield server
 
 
-def used(faults: Faults, seed: int, name: str) -> tuple[dict[str, int], Callable[[], Storage]]:
-    """Put, get and list 40 objects with faults; returns how often each struck."""
+def struck(faults: Faults, seed: int, name: str) -> dict[str, int]:
+    """Put, get and list 40 objects with faults, and take them away; returns how often each struck."""
     place = Location(url=f"s3://results/{name}")
     with chaos(faults, seed, [place]) as striking:
         storage = open_storage(place)
@@ -56,15 +59,21 @@ def used(faults: Faults, seed: int, name: str) -> tuple[dict[str, int], Callable
             assert storage.get(f"o{number}", etag=hashlib.md5(data).hexdigest()) == data
         assert len(list(storage.entries())) == 40
         assert (storage.stat("o1") is not None, storage.stat("none")) == (True, None)
-        struck = dict(striking(SerialExecutor()).struck)
-    return struck, lambda: open_storage(place)
+        found = dict(striking(SerialExecutor()).struck)
+    for number in range(40):
+        open_storage(place).remove(f"o{number}")
+    return found
 
 
 def test_requests_that_are_refused_slowed_or_falsified_end_well_and_a_seed_replays(server: LocalS3) -> None:
     faults = Faults(slow=0.05, refuse=0.1, flip=0.2)
-    first, _ = used(faults, 7, "first")
+    first = struck(faults, 7, "first")
     assert all(first[kind] > 0 for kind in ("slow", "refuse", "flip"))
-    assert used(faults, 7, "first-again")[0] != {}
-    for number in range(40):
-        open_storage(Location(url="s3://results/first")).remove(f"o{number}")
-    assert used(faults, 7, "first")[0] == first
+    assert struck(faults, 7, "first") == first
+    assert struck(faults, 8, "first") != first
+
+
+def test_only_workers_of_this_machine_are_killed() -> None:
+    config: Any = SimpleNamespace(execution=SimpleNamespace(cluster="tls://scheduler:8786"))
+    with pytest.raises(ConfigError, match="Say --cluster local as well"):
+        run_with_faults(config, "kill=0.1", 1, SerialExecutor, Progress(quiet=True))
