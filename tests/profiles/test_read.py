@@ -144,7 +144,7 @@ def test_a_name_is_one_text_in_all_files(tmp_path):
 # Files that are not what their name promises.
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n"
-WHOLE = gzip.compress(csv(plate()))
+WHOLE = gzip.compress(csv(plate()), mtime=0)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv.gz"])
@@ -165,7 +165,7 @@ def test_what_a_download_left_in_place_of_profiles_is_named_with_the_file(tmp_pa
     [
         (WHOLE[: len(WHOLE) // 2], "is damaged or cut"),
         (WHOLE[:-12] + b"\0" * 12, "is damaged or cut"),
-        (gzip.compress(b"<html><body>no</body></html>"), "when decompressed, is a page of HTML"),
+        (gzip.compress(b"<html><body>no</body></html>", mtime=0), "when decompressed, is a page of HTML"),
         (csv(plate())[:-30], "line 4 has . fields, the header 6"),
         (csv(plate()).replace(b"A02", b"A02,surplus"), "line 3 has 7 fields, the header 6"),
         (csv(plate()).replace(b"A02", b"\xb5"), "is no text in UTF-8 or UTF-16"),
