@@ -106,7 +106,7 @@ def _run(
     with progress.counting(steps, account), closing(executor()) as machine:
         beside, enough = Interim(run, steps), lambda: account.is_exhausted
         for outcome, ended_well in run_steps(steps, machine, beside, enough):
-            account.add(outcome, machine.workers)
+            account.add(outcome, getattr(machine, "workers", 1))  # one from outside may not say
             progress.count(outcome)
             error = None if outcome.error is None else {"kind": outcome.error.kind, "error": str(outcome.error)}
             task = {"stage": outcome.task.stage, "place": list(outcome.task.place), "attempts": outcome.attempts}

@@ -84,7 +84,9 @@ def note(module: str, label: str, text: str, limits: Limits, *, and_so_does: str
     return f'Module {module}: "{label}: {text}" {wrong}; CellProfiler takes {what}{too}.'
 
 
-_THRESHOLD = {
+#: of the threshold block, which Identify modules share with the module Threshold
+THRESHOLD = {
+    "Threshold smoothing scale": Limits(float, 0.0, 0),
     "Threshold correction factor": Limits(float, 1.0),
     "Lower and upper bounds on threshold": Limits(float, (0.0, 1.0), 0, 1),
     "Manual threshold": Limits(float, 0.0, 0, 1),
@@ -108,14 +110,13 @@ LIMITS: dict[str, dict[str, Limits]] = {
         "Size of smoothing filter": Limits(int, 10),
         "Suppress local maxima that are closer than this minimum allowed distance": Limits(float, 7.0, 0),
         "Maximum number of objects": Limits(int, 500, 2),
+        **THRESHOLD,
         "Threshold smoothing scale": Limits(float, 1.3488, 0),
-        **_THRESHOLD,
     },
     "IdentifySecondaryObjects": {
         "Number of pixels by which to expand the primary objects": Limits(int, 10, 1),
         "Regularization factor": Limits(float, 0.05, 0),
-        "Threshold smoothing scale": Limits(float, 0.0, 0),
-        **_THRESHOLD,
+        **THRESHOLD,
     },
     "ImageMath": {
         "Raise the power of the result by": Limits(float, 1.0),

@@ -60,7 +60,7 @@ class Built:
                 "select": {"unique_cut": 0.01, "na_cutoff": 0.2},
             }
         )
-        wells = pd.DataFrame([(*plate, well) for plate in plates for well in WELLS], columns=profiles.wells.WELL)
+        wells = pd.DataFrame([(*plate, well) for plate in plates for well in WELLS], columns=profiles.wells.WELL_KEY)
         wells["Metadata_broad_sample"] = [f"S{number % 5}" for number in range(len(wells))]
         wells["Metadata_control_type"] = ["negcon" if well in negcon else "" for well in wells["Metadata_Well"]]
         wells["sites"] = [0 if well == NOT_IMAGED else 2 for well in wells["Metadata_Well"]]
@@ -334,7 +334,7 @@ def test_a_lost_shard_stops_the_profile_by_name(tmp_path):
 
 def test_a_well_that_the_plan_does_not_name_is_refused_rather_than_left_unknown(built):
     table = built.table("")
-    wells = built.table("augmented")[[*profiles.wells.WELL, "Metadata_broad_sample"]]
+    wells = built.table("augmented")[[*profiles.wells.WELL_KEY, "Metadata_broad_sample"]]
     with pytest.raises(Incomplete, match=r"1 wells are not in the plan, e\.g\. B1/P1/A01"):
         profiles.annotate(table, wells[wells["Metadata_Well"] != "A01"])
     with pytest.raises(Incomplete, match="names a well twice"):

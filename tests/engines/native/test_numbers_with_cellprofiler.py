@@ -35,6 +35,12 @@ def nuclei(**changes: str | list[str]) -> Saved:
     return NUCLEI[0], NUCLEI[1] | changes
 
 
+def threshold_in_force(label: str) -> dict[str, str | list[str]]:
+    if "outlier" in label or "deviations" in label:
+        return {"Thresholding method": ["Robust Background"]}
+    return {"Thresholding method": ["Manual"]} if label == "Manual threshold" else {}
+
+
 def with_setting(module: str, label: str, text: str) -> list[Saved]:
     """A pipeline in which this setting is in force."""
     setting: dict[str, str | list[str]] = {label: text}
@@ -47,14 +53,12 @@ def with_setting(module: str, label: str, text: str) -> list[Saved]:
                 "Automatically calculate size of smoothing filter for declumping?": "No",
                 "Handling of objects if excessive number of objects identified": "Erase",
             }
-            if label == "Manual threshold":
-                setting["Thresholding method"] = ["Manual"]
+            setting |= threshold_in_force(label)
             return [(module, NUCLEI[1] | setting), SIZE_SHAPE]
         case "IdentifySecondaryObjects":
             if label.startswith("Number of pixels"):
                 setting["Select the method to identify the secondary objects"] = "Distance - N"
-            if label == "Manual threshold":
-                setting["Thresholding method"] = ["Manual"]
+            setting |= threshold_in_force(label)
             return [NUCLEI, (module, CELLS[1] | setting)]
         case "CorrectIlluminationCalculate":
             setting |= {
@@ -64,6 +68,7 @@ def with_setting(module: str, label: str, text: str) -> list[Saved]:
                 "Calculate function for each image individually, or based on all images?": "Each",
                 "Smoothing method": "Gaussian Filter",
                 "Method to calculate smoothing filter size": "Object size" if "diameter" in label else "Manually",
+                "Dilate objects in the final averaged image?": "Yes" if label == "Dilation radius" else "No",
             }
             return [NUCLEI, (module, setting), INTENSITY]
         case "Resize":
@@ -85,6 +90,7 @@ def with_setting(module: str, label: str, text: str) -> list[Saved]:
             setting["Calculate the Manders coefficients using Costes auto threshold?"] = "No"
         case "MeasureObjectIntensityDistribution":
             setting["Scale the bins?"] = "No"
+            setting["Calculate intensity Zernikes?"] = "Magnitudes only" if "zernike" in label else "None"
     return [NUCLEI, (module, measured | setting)]
 
 

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.engines.limits import LIMITS as SHARED
+from pipeline.engines.limits import THRESHOLD
 from pipeline.engines.native import threshold
 from pipeline.engines.native.registry import Settings
 from pipeline.engines.native.workspace import Workspace
 
 #: of the settings in a pipeline file
 REVISIONS = frozenset({11, 12})
-#: those of the threshold in IdentifySecondaryObjects
-LIMITS = SHARED["IdentifySecondaryObjects"]
+LIMITS = THRESHOLD
 
 
 def compile(settings: Settings) -> Threshold:
