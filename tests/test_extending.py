@@ -70,8 +70,8 @@ def test_a_kind_of_cluster_is_added_by_the_one_file_that_the_docs_show(pool: Non
 
 
 def test_a_kind_of_cluster_that_there_is_not_is_refused_with_those_there_are(screen: Path) -> None:
-    for cluster in ("pool", "slurm://short", "http://scheduler:8786"):
-        with pytest.raises(ConfigError, match=r"must be serial, local, or.*: local, serial, tcp, tls"):
+    for cluster in ("pool", "pbs://short", "http://scheduler:8786"):
+        with pytest.raises(ConfigError, match=r"must be serial, local, or.*: local, serial, slurm, tcp, tls"):
             config_of(screen, **{"execution.cluster": cluster})
 
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.config import Config
 from pipeline.costs.meter import SPENT, outside_tasks
 from pipeline.costs.prices import load_prices
 from pipeline.costs.spent import Spent
+from pipeline.errors import StorageError
 from pipeline.executors import Outcome, Task, kind_of
 from pipeline.results.records import encode, read_record
 from pipeline.screen import Plate
@@ -105,7 +107,8 @@ class Account:
         )
 
     def close(self) -> None:
-        self.keep()
+        with suppress(StorageError):  # whatever ended the run is what has to be said
+            self.keep()
 
     def keep(self) -> None:
         """Write the record of this call, as it is now."""

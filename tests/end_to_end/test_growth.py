@@ -365,14 +365,14 @@ def test_cells_measured_otherwise_are_refused_and_can_be_measured_beside(
 def test_another_engine_version_or_schema_is_refused_by_driver_and_worker_with_both_values(
     tmp_path: Path, simulated: Path, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.results import run as runs
+    from pipeline.seals import sealed_json
 
     screen = Screen(tmp_path, simulated, "serial")
     config = screen.config(**{"subset.plates": ["SIM00101"], "subset.wells": ["A01", "A02"]})
     begun = start(config, QUIET)
     record = begun.record
     other = {**record, "measuring": {**record["measuring"], field: "of yesterday"}}
-    open_storage(config.results).put("run.json", runs._encode(other))
+    open_storage(config.results).put("run.json", sealed_json(other, indent=1))
     with pytest.raises(SettingsDiffer, match=rf"{field}: '.*' here, 'of yesterday' there"):
         start(config, QUIET)
     with pytest.raises(SettingsDiffer, match=rf"This worker .*\n.*{field}: '.*' here, 'of yesterday' there"):

@@ -20,11 +20,11 @@ APART = "umap"
 if __name__ == "__main__":
     source, output = sys.argv[1:]
     profiles = pd.read_parquet(source)
-    names = feature_names(profiles)
-    features = profiles[names].to_numpy()
-    selected = select_features(features, names, SelectConfig())
+    measured = feature_names(profiles)
+    features = profiles[measured].to_numpy()
+    selected = select_features(features, measured, SelectConfig())
     results = {"correlations": correlations(features), "selected": np.array(selected.kept)}
-    profiles = profiles.drop(columns=[name for name in names if name not in selected.kept])
+    profiles = profiles.drop(columns=[name for name in measured if name not in selected.kept])
     for mode in MODES:
         tables: dict[str, pd.DataFrame] = {}
         for task in in_order(names()):
