@@ -43,7 +43,7 @@ certificates: ## make an authority and the keys of scheduler, workers and yourse
 	@infra/certificates.sh $(FOLDER)
 
 test: setup ## run the tests
-	.venv/bin/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile $(PYTEST)
+	.venv/bin/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal $(PYTEST)
 
 test-slow: setup ## run the tests that take longer: full sites in CellProfiler, workers that die
 	.venv/bin/python -m pytest -m slow $(PYTEST)

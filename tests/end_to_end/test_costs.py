@@ -36,6 +36,7 @@ def foreseen(config: Callable[..., Config]) -> tuple[Config, Any]:
     return settings, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["requests", "bytes_in", "bytes_out"])
 def test_requests_and_bytes_are_foreseen_within_15_percent(foreseen: tuple[Config, Any], what: str) -> None:
     settings, found = foreseen
@@ -74,6 +75,7 @@ def test_a_finished_run_is_foreseen_to_cost_no_measuring(foreseen: tuple[Config,
     assert again.spent.writes == 0
 
 
+@pytest.mark.slow
 def test_a_budget_ends_a_run_with_4_and_a_greater_one_finishes_it(
     foreseen: tuple[Config, Any], config: Callable[..., Config], tmp_path: Path
 ) -> None:
