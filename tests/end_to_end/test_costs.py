@@ -25,6 +25,8 @@ from tests.end_to_end.conftest import stored
 QUIET = Progress(quiet=True)
 NATIVE = {"engine.kind": "native", "subset.plates": [], "subset.wells": []}
 
+pytestmark = pytest.mark.slow  # a rehearsal and a run
+
 
 @pytest.fixture(scope="module")
 def foreseen(config: Callable[..., Config]) -> tuple[Config, Any]:
@@ -36,7 +38,6 @@ def foreseen(config: Callable[..., Config]) -> tuple[Config, Any]:
     return settings, found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["requests", "bytes_in", "bytes_out"])
 def test_requests_and_bytes_are_foreseen_within_15_percent(foreseen: tuple[Config, Any], what: str) -> None:
     settings, found = foreseen
@@ -75,7 +76,6 @@ def test_a_finished_run_is_foreseen_to_cost_no_measuring(foreseen: tuple[Config,
     assert again.spent.writes == 0
 
 
-@pytest.mark.slow
 def test_a_budget_ends_a_run_with_4_and_a_greater_one_finishes_it(
     foreseen: tuple[Config, Any], config: Callable[..., Config], tmp_path: Path
 ) -> None:
