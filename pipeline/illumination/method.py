@@ -57,8 +57,9 @@ class Method:
         for image in site.images.values():
             check_range(image)
         try:
-            for step in (*self.judging, *self.before):
-                step.run(site)
+            with np.errstate(all="ignore"):  # as the engine does
+                for step in (*self.judging, *self.before):
+                    step.run(site)
         except SiteFlagged:
             raise ImageError("is of a site that the illumination pipeline skips (FlagImage)") from None
         return PartialSum.of(self.mean.to_average(site.images[self.mean.image]))
@@ -69,9 +70,10 @@ class Method:
         A channel that is black all over the plate has no function; it gets ones, which change nothing. CellProfiler's
         last Resize, by a factor, can miss the images' shape by a pixel; here it is always met.
         """
-        plate = Workspace(self.mean.finish(partial.mean()))
-        for step in self.after:
-            step.run(plate)
+        with np.errstate(all="ignore"):
+            plate = Workspace(self.mean.finish(partial.mean()))
+            for step in self.after:
+                step.run(plate)
         function = plate.images[self.made]
         if not (function > 0).any():
             return np.ones(shape, np.float32)
