@@ -303,7 +303,8 @@ def plain_threshold(first: np.ndarray, second: np.ndarray, scale: int, method: s
     step, counted, r = 1 / scale, None, np.nan
     at = step * (float(max(first.max(), second.max())) // step + 1)
     found = at
-    while at > first.max() and line.slope * at + line.offset > second.max():
+    # as numbers of NumPy 1, which compares in double precision
+    while at > float(first.max()) and line.slope * at + line.offset > float(second.max()):
         at -= step
     while at > step:
         found, below = at, rest(at)

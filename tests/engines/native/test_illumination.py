@@ -90,7 +90,8 @@ def test_a_polynomial_is_the_one_that_lstsq_fits_to_the_pixels_above_zero(data):
     y, x = np.nonzero(lit)
     columns = np.stack([y, x, y * y, x * x, y * x, np.ones_like(x)], axis=1) / 25.0
     singular = np.linalg.svd(columns, compute_uv=False) if y.size else np.zeros(1)
-    assume(singular[-1] > 1e-3 * singular[0] or y.size in (0, image.size))
+    has_one_answer = y.size >= 6 and singular[-1] > 1e-3 * singular[0]
+    assume(has_one_answer or y.size in (0, image.size))
 
     found = surfaces.quadratic(image)
 
