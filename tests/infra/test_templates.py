@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import kubernetes_validate as validate
+import moto
 import pytest
 import yaml
 
@@ -24,8 +27,7 @@ RIGHTS = {"s3:GetObject": "Read", "s3:PutObject": "Write", "s3:ListBucket": "Lis
 
 def tool(name: str) -> str:
     found = shutil.which(name, path=f"{ROOT}/.venv/bin:{os.environ['PATH']}")
-    if found is None:
-        pytest.skip(f"left out: needs {name}")
+    assert found is not None, f"{name} is in the extra `test`: run `make setup`"
     return found
 
 
@@ -56,7 +58,6 @@ def test_the_template_of_aws_has_nothing_that_cfn_lint_finds() -> None:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[dict[str, Any]]:
     """The template as moto makes it: its clients, by service."""
-    moto = pytest.importorskip("moto", reason="left out: needs moto")
     import boto3
 
     with moto.mock_aws(), pytest.MonkeyPatch.context() as patch:
@@ -192,10 +193,9 @@ _Plain.add_multi_constructor(
 
 
 def test_the_cluster_of_kubernetes_fits_the_operators_schema() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     found = importlib.util.find_spec("dask_kubernetes")
-    if found is None or found.origin is None:
-        pytest.skip("left out: needs dask-kubernetes, whose package has the schema")
+    assert found is not None
+    assert found.origin is not None
     folder = Path(found.origin).parent / "operator/deployment/helm/dask-kubernetes-operator/crds"
     [version] = yaml.safe_load((folder / "daskcluster.yaml").read_text())["spec"]["versions"]
     manifest = yaml.safe_load((INFRA / "kubernetes" / "cluster.yaml").read_text())
@@ -217,7 +217,6 @@ def closed(schema: Any) -> Any:
 
 
 def test_the_run_on_kubernetes_fits_its_schema() -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="left out: needs kubernetes-validate")
     manifest = yaml.safe_load((INFRA / "kubernetes" / "run.yaml").read_text())
     validate.validate(manifest, validate.latest_version(), strict=True)
 
