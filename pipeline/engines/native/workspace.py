@@ -200,9 +200,17 @@ class Workspace:
                 "size, as with Resize, or measure with `engine: {kind: cellprofiler}`, where some modules crop them"
             )
 
-    def derive(self, name: str, pixels: np.ndarray, parent: str | None, mask: np.ndarray | None = None) -> None:
+    def derive(
+        self,
+        name: str,
+        pixels: np.ndarray,
+        parent: str | None,
+        mask: np.ndarray | None = None,
+        *,
+        is_logical: bool = False,
+    ) -> None:
         """Add an image (float32 (y, x)) that is made from another, its `parent`, or from none. Where it has no mask of
-        its own it has the parent's.
+        its own it has the parent's. `is_logical`: of truth values, whatever the parent is.
         """
         if mask is None and parent:
             mask = self.masks.get(parent)
@@ -211,6 +219,9 @@ class Workspace:
         self.masks.pop(name, None)
         if mask is not None:
             self.masks[name] = mask
+        self.logical.discard(name)
+        if is_logical:
+            self.logical.add(name)
 
     def add(self, object_set: str, feature: str, values: np.ndarray) -> None:
         """Record one value an object; row k belongs to object k + 1."""

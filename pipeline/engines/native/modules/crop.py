@@ -92,11 +92,8 @@ class Crop:
         # By objects CellProfiler forgets the image's own mask.
         is_masked = self.image in site.masks and not self.by_objects
         mask = inside & site.masks[self.image] if is_masked else inside
-        site.derive(self.cropped, np.where(inside, image, np.float32(0)), self.image, mask)
-        if self.image in site.logical:
-            site.logical.add(self.cropped)
-        else:
-            site.logical.discard(self.cropped)
+        shown = np.where(inside, image, np.float32(0))
+        site.derive(self.cropped, shown, self.image, mask, is_logical=self.image in site.logical)
         site.add_image(f"Crop_AreaRetainedAfterCropping_{self.cropped}", int(np.count_nonzero(inside)))
         site.add_image(f"Crop_OriginalImageArea_{self.cropped}", image.size)
 

@@ -103,7 +103,6 @@ class EnhanceOrSuppressFeatures:
             pixels = pixels.astype(np.float64)
         result = self.filtered(pixels, site.masks.get(self.image))
         site.derive(self.enhanced, np.ascontiguousarray(result, np.float32), self.image)
-        site.logical.discard(self.enhanced)
 
 
 def within(filtered: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

@@ -114,11 +114,8 @@ class ImageMath:
         mask = self._mask(site)
         if mask is not None and not self.ignores_masks:
             pixels *= mask
-        site.derive(self.result, pixels, self.images_in[0], mask)
-        if self.operation in LOGIC or (all(logical) and self.operation not in NUMERIC):
-            site.logical.add(self.result)
-        else:
-            site.logical.discard(self.result)
+        is_logical = self.operation in LOGIC or (all(logical) and self.operation not in NUMERIC)
+        site.derive(self.result, pixels, self.images_in[0], mask, is_logical=is_logical)
 
     def _mask(self, site: Workspace) -> np.ndarray | None:
         """What all operands show; of the first one alone where masks are ignored."""

@@ -59,8 +59,5 @@ class MaskImage:
             mask = ~mask
         if self.image in site.masks:
             mask &= site.masks[self.image]
-        site.derive(self.masked, np.where(mask, site.images[self.image], np.float32(0)), self.image, mask)
-        if self.image in site.logical:
-            site.logical.add(self.masked)
-        else:
-            site.logical.discard(self.masked)
+        shown = np.where(mask, site.images[self.image], np.float32(0))
+        site.derive(self.masked, shown, self.image, mask, is_logical=self.image in site.logical)

@@ -40,5 +40,4 @@ class MorphologicalSkeleton:
 
     def run(self, site: Workspace) -> None:
         lines = skimage.morphology.skeletonize(site.images[self.image] != 0)
-        site.derive(self.skeleton, lines.astype(np.float32), self.image)
-        site.logical.add(self.skeleton)
+        site.derive(self.skeleton, lines.astype(np.float32), self.image, is_logical=True)

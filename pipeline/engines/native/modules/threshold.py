@@ -51,5 +51,4 @@ class Threshold:
     def run(self, site: Workspace) -> None:
         mask = site.masks.get(self.image)
         found = self.threshold.foreground(site, site.images[self.image], self.foreground, mask)
-        site.derive(self.foreground, found.astype(np.float32), self.image)
-        site.logical.add(self.foreground)
+        site.derive(self.foreground, found.astype(np.float32), self.image, is_logical=True)
